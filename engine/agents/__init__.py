@@ -1,0 +1,1 @@
+"""Agents: networks and one function per equation."""

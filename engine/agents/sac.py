@@ -1,0 +1,217 @@
+"""Soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905) with clipped double Q and automatic temperature.
+
+Each loss is one function that can be held against the paper's equation; `SAC.update` does the three gradient steps and the
+Polyak average in one compiled graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.agents.adam import adam_, bias_corrections, correction
+from engine.agents.networks import Layout, glorot_uniform, layers, mlp, mlp_layout, tanh_gaussian
+from engine.compute import Compute
+
+METRICS = (
+    "policy/q",
+    "policy/critic_loss",
+    "policy/actor_loss",
+    "policy/temperature",
+    "policy/entropy",
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Transitions: observation (batch, obs), action (batch, act), reward, terminal (batch,), next_observation (batch, obs)."""
+
+    observation: Tensor
+    action: Tensor
+    reward: Tensor
+    next_observation: Tensor
+    terminal: Tensor
+
+    @staticmethod
+    def of_rows(rows: Tensor, observation_dim: int, action_dim: int) -> Batch:
+        """Views into packed rows [s | a | r | s' | d], shape (batch, 2·obs + act + 2)."""
+        o, a = observation_dim, action_dim
+        return Batch(rows[:, :o], rows[:, o : o + a], rows[:, o + a], rows[:, o + a + 1 : -1], rows[:, -1])
+
+
+@dataclass(frozen=True)
+class SACSettings:
+    """What SAC is told; defaults are the official MOPO code's."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    critics: int = 2
+    discount: float = 0.99
+    polyak: float = 0.005
+    actor_lr: float = 3e-4
+    critic_lr: float = 3e-4
+    temperature_lr: float = 3e-4
+    target_entropy: float = -3.0
+    initial_log_temperature: float = 0.0
+    max_temperature: float | None = None
+    log_std_min: float = -20.0
+    log_std_max: float = 2.0
+
+
+class Networks:
+    """The layouts of actor and critics for given dimensions, and what they compute."""
+
+    def __init__(self, observation_dim: int, action_dim: int, settings: SACSettings) -> None:
+        self.observation_dim, self.action_dim, self.settings = observation_dim, action_dim, settings
+        self.actor: Layout = mlp_layout((observation_dim, *settings.hidden, 2 * action_dim))
+        self.critic: Layout = mlp_layout((observation_dim + action_dim, *settings.hidden, 1), members=settings.critics)
+
+    def sample(self, actor: Tensor, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """a ~ π(·|s) and log π(a|s)."""
+        s = self.settings
+        return tanh_gaussian(layers(self.actor, actor), observation, noise, s.log_std_min, s.log_std_max)
+
+    def q(self, critic: Tensor, observation: Tensor, action: Tensor) -> Tensor:
+        """Q_j(s, a) of every critic, shape (critics, batch)."""
+        x = torch.cat([observation, action], dim=-1)
+        return mlp(layers(self.critic, critic), x.expand(self.settings.critics, *x.shape))[..., 0]
+
+
+def td_target(
+    networks: Networks, actor: Tensor, target_critic: Tensor, alpha: Tensor, batch: Batch, noise: Tensor
+) -> Tensor:
+    """y = r + γ(1 − d)(min_j Q̄_j(s', a') − α log π(a'|s')), a' ~ π(·|s')    (eqs. 3 and 5)."""
+    action, log_density = networks.sample(actor, batch.next_observation, noise)
+    value = networks.q(target_critic, batch.next_observation, action).amin(0) - alpha * log_density
+    return batch.reward + networks.settings.discount * (1 - batch.terminal) * value
+
+
+def critic_loss(critic: Tensor, networks: Networks, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
+    """J_Q = Σ_j ½ E[(Q_j(s, a) − y)²]    (eq. 5); beside it the mean Q."""
+    q = networks.q(critic, batch.observation, batch.action)
+    return 0.5 * (q - target).square().mean(1).sum(), q.detach().mean()
+
+
+def actor_loss(
+    actor: Tensor, networks: Networks, critic: Tensor, alpha: Tensor, batch: Batch, noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    """J_π = E[α log π(a|s) − min_j Q_j(s, a)], a ~ π(·|s)    (eq. 9); beside it E[log π]."""
+    action, log_density = networks.sample(actor, batch.observation, noise)
+    q = networks.q(critic, batch.observation, action).amin(0)
+    return (alpha * log_density - q).mean(), log_density.detach().mean()
+
+
+def temperature_loss(log_alpha: Tensor, log_density: Tensor, target_entropy: float) -> Tensor:
+    """J(α) = −E[log α · (log π(a|s) + H̄)], the official code's form of eq. 18 (log α in place of α)."""
+    return -(log_alpha * (log_density + target_entropy)).sum()
+
+
+class SAC:
+    """Twin soft critics, a tanh-Gaussian actor and a temperature in one flat vector [actor | critics | log α].
+
+    Args:
+        observation_dim, action_dim: sizes of the space; actions lie in [−1, 1].
+        settings: hyper-parameters.
+        compute: device and compile mode.
+        generator: draws the initial weights, and from then on the actors' noise.
+    """
+
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        settings: SACSettings,
+        compute: Compute,
+        generator: torch.Generator,
+    ) -> None:
+        self.settings = settings
+        self.networks = Networks(observation_dim, action_dim, settings)
+        self.compute = compute
+        n_actor, n_critic = self.networks.actor.size, self.networks.critic.size
+        actor = glorot_uniform(self.networks.actor, generator)
+        critic = glorot_uniform(self.networks.critic, generator)
+        log_alpha = torch.full((1,), settings.initial_log_temperature)
+        self.parameters = torch.cat([actor, critic, log_alpha]).to(compute.device)
+        self.target_critic = critic.clone().to(compute.device)
+        self.m = torch.zeros_like(self.parameters)
+        self.v = torch.zeros_like(self.parameters)
+        self.updates = 0
+        self._sections = (n_actor, n_critic, 1)
+        self._corrections = bias_corrections(compute.device)
+        self._lr = torch.tensor([settings.actor_lr, settings.critic_lr, settings.temperature_lr], device=compute.device)
+        self._step = compute.compile(self._gradient_step)
+
+    @property
+    def actor(self) -> Tensor:
+        """The actor's flat parameters, a view."""
+        return self.parameters[: self._sections[0]]
+
+    def set_actor_lr(self, lr: float) -> None:
+        self._lr[0] = lr
+
+    def update(self, rows: Tensor, noise: Tensor) -> Tensor:
+        """One gradient step of critics, actor and temperature.
+
+        Args:
+            rows: packed transitions (batch, 2·obs + act + 2).
+            noise: standard normal, (2, batch, act): for the target and for the actor.
+
+        Returns:
+            the values of `METRICS` for this step, shape (5,), not synchronised with the host.
+        """
+        corrections = correction(self._corrections, self.updates)
+        self.updates += 1
+        metrics: Tensor = self._step(
+            self.parameters, self.target_critic, self.m, self.v, corrections, self._lr, rows, noise
+        )
+        return metrics
+
+    def _gradient_step(
+        self,
+        parameters: Tensor,
+        target_critic: Tensor,
+        m: Tensor,
+        v: Tensor,
+        corrections: Tensor,
+        lr: Tensor,
+        rows: Tensor,
+        noise: Tensor,
+    ) -> Tensor:
+        networks, settings = self.networks, self.settings
+        batch = Batch.of_rows(rows, networks.observation_dim, networks.action_dim)
+        actor, critic, log_alpha = parameters.split(self._sections)
+        alpha = log_alpha.exp()
+        if settings.max_temperature is not None:
+            alpha = alpha.clamp(max=settings.max_temperature)
+
+        target = td_target(networks, actor, target_critic, alpha, batch, noise[0])
+        critic_gradient, (j_q, q) = torch.func.grad_and_value(critic_loss, has_aux=True)(
+            critic, networks, batch, target
+        )
+        actor_gradient, (j_pi, log_density) = torch.func.grad_and_value(actor_loss, has_aux=True)(
+            actor, networks, critic, alpha, batch, noise[1]
+        )
+        temperature_gradient = torch.func.grad(temperature_loss)(log_alpha, log_density, settings.target_entropy)
+
+        gradient = torch.cat([actor_gradient, critic_gradient, temperature_gradient])
+        rates = torch.cat([lr[i].expand(n) for i, n in enumerate(self._sections)])
+        adam_(parameters, gradient, m, v, corrections, rates)
+        new_critic = parameters[self._sections[0] : self._sections[0] + self._sections[1]]
+        target_critic.lerp_(new_critic, settings.polyak)
+        return torch.stack([q, j_q, j_pi, alpha[0], -log_density])
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything a checkpoint needs, as named tensors."""
+        return {
+            "parameters": self.parameters,
+            "target_critic": self.target_critic,
+            "m": self.m,
+            "v": self.v,
+            "updates": torch.tensor(self.updates),
+        }
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        for name in ("parameters", "target_critic", "m", "v"):
+            getattr(self, name).copy_(state[name])
+        self.updates = int(state["updates"])

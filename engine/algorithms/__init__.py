@@ -1,0 +1,1 @@
+"""Recipes: each algorithm as a composition of stages."""

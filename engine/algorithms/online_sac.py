@@ -1,0 +1,137 @@
+"""Online SAC: how the behaviour policies are made (Fu et al. 2020, section 5: D4RL's locomotion data come from online SAC).
+
+The run advances in chunks of environment steps. Each chunk starts a fresh episode and draws from streams keyed by
+(seed, chunk), and ends with a checkpoint; so a run resumed at a chunk's start does what an uninterrupted one would have done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from engine.agents.networks import layers
+from engine.agents.sac import METRICS, SAC, SACSettings
+from engine.compute import Compute
+from engine.data.replay import Replay, pack
+from engine.policy import Policy
+from engine.randomness import key, numpy_generator, torch_generator
+
+
+@dataclass(frozen=True)
+class OnlineSettings:
+    steps: int = 1_000_000
+    chunk: int = 10_000
+    random_steps: int = 10_000
+    batch_size: int = 256
+    seed: int = 0
+    evaluation_episodes: int = 5
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one chunk of online training gave."""
+
+    step: int
+    snapshot: Policy
+    metrics: dict[str, float]
+
+
+def snapshot(agent: SAC, **metadata: Any) -> Policy:
+    """The agent's policy as it is now, in numpy."""
+    pairs = layers(agent.networks.actor, agent.actor.detach().cpu().clone())
+    bounds = (agent.settings.log_std_min, agent.settings.log_std_max)
+    return Policy(tuple(w.numpy() for w, _ in pairs), tuple(b.numpy() for _, b in pairs), bounds, metadata)
+
+
+def stochastic_return(
+    env: gymnasium.Env[Any, Any], policy: Policy, episodes: int, *stream: object
+) -> tuple[float, float]:
+    """Mean and standard deviation of the undiscounted return of `episodes` episodes of the sampled policy."""
+    rng = numpy_generator(*stream)
+    returns = []
+    for episode in range(episodes):
+        observation, _ = env.reset(seed=key(*stream, episode) % 2**31)
+        total, done = 0.0, False
+        while not done:
+            observation, reward, terminated, truncated, _ = env.step(policy(observation, rng))
+            total += float(reward)
+            done = terminated or truncated
+        returns.append(total)
+    return float(np.mean(returns)), float(np.std(returns))
+
+
+def train_online(
+    make_env: Callable[[], gymnasium.Env[Any, Any]],
+    settings: OnlineSettings,
+    sac_settings: SACSettings,
+    compute: Compute,
+    folder: Path,
+) -> Iterator[Chunk]:
+    """Train until `settings.steps`, yielding after each chunk; resumes from the checkpoint in `folder` if there is one.
+
+    Args:
+        make_env: gives a new environment; its reward is what is learnt.
+        folder: where checkpoint.safetensors and replay.f32 live.
+    """
+    from safetensors.torch import load_file, save_file
+
+    env, evaluation_env = make_env(), make_env()
+    observation_dim, action_dim = env.observation_space.shape[0], env.action_space.shape[0]  # type: ignore[index]
+    seed, chunk_size = settings.seed, settings.chunk
+    agent = SAC(observation_dim, action_dim, sac_settings, compute, torch_generator(seed, "online", "init"))
+    checkpoint = folder / "checkpoint.safetensors"
+    step = 0
+    if checkpoint.exists():
+        state = load_file(checkpoint)
+        step = int(state.pop("step"))
+        agent.load_state(state)
+    replay = Replay(folder / "replay.f32", settings.steps, 2 * observation_dim + action_dim + 2, step)
+
+    while step < settings.steps:
+        chunk = step // chunk_size
+        rng = numpy_generator(seed, "online", chunk)
+        generator = torch_generator(seed, "online", chunk)
+        observation, _ = env.reset(seed=key(seed, "online", "env", chunk) % 2**31)
+        sums, updates, returns, episode_return = torch.zeros(len(METRICS)), 0, [], 0.0
+        policy = snapshot(agent)
+        for _ in range(chunk_size):
+            if step < settings.random_steps:
+                action = rng.uniform(-1, 1, action_dim).astype(np.float32)
+            else:
+                action = policy(observation, rng)
+            next_observation, reward, terminated, truncated, _ = env.step(action)
+            replay.add(pack(observation, action, float(reward), next_observation, terminated))
+            episode_return += float(reward)
+            observation = next_observation
+            if terminated or truncated:
+                returns.append(episode_return)
+                episode_return = 0.0
+                observation, _ = env.reset()
+            step += 1
+            if step >= settings.random_steps:
+                rows = replay.sample(torch.rand(settings.batch_size, generator=generator))
+                noise = torch.randn(2, settings.batch_size, action_dim, generator=generator)
+                sums += agent.update(rows, noise)
+                updates += 1
+                policy = snapshot(agent)
+
+        mean, std = stochastic_return(
+            evaluation_env, policy, settings.evaluation_episodes, seed, "online", "evaluation", step
+        )
+        metrics = dict(zip(METRICS, (sums / max(updates, 1)).tolist(), strict=True))
+        metrics |= {"eval/return": mean, "eval/return_std": std}
+        if returns:
+            metrics["train/return"] = float(np.mean(returns))
+        replay.flush()
+        state = {**agent.state(), "step": torch.tensor(step)}
+        temporary = checkpoint.with_suffix(".tmp")
+        save_file(state, temporary)
+        temporary.replace(checkpoint)
+        metadata = {"step": step, "return": mean, "return_std": std, "seed": seed}
+        yield Chunk(step, snapshot(agent, **metadata), metrics)

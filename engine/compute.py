@@ -1,0 +1,147 @@
+"""How this machine multiplies matrices: threads, device, the GEMM route and whether updates are compiled.
+
+All of it is chosen once per run by `Compute.choose`, recorded in environment.json and forced when the run is resumed, so that a
+resumed run does the same arithmetic.
+
+torch's bundled MKL takes its AVX2 kernels on AMD processors, at about half of what the core can do; oneDNN takes AVX-512. The
+operator that reaches oneDNN's fp32 product is private to torch, so it is used only where a short probe finds it present, exact
+and faster; everywhere else `mm` is torch's own product.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ROUTES = ("stock", "onednn")
+_route = "stock"
+
+
+def _onednn_2d(a: Tensor, b: Tensor) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.t(), None, "none", [], "")
+    return product
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    # Narrow products (a critic's last layer) are faster in MKL: oneDNN spends more on preparing than on multiplying.
+    if _route == "stock" or min(a.shape[-2], b.shape[-1], a.shape[-1]) < 8:
+        return torch.matmul(a, b)
+    if a.dim() == 2:
+        return _onednn_2d(a, b)
+    return torch.stack([_onednn_2d(x, y) for x, y in zip(a.unbind(0), b.unbind(0), strict=True)])
+
+
+_library = torch.library.Library("mopo", "DEF")
+_library.define("mm(Tensor a, Tensor b) -> Tensor")
+_library.impl("mm", _product, "CPU")
+_library.impl("mm", torch.matmul, "CUDA")
+torch.library.register_fake("mopo::mm", lambda a, b: a.new_empty((*a.shape[:-1], b.shape[-1])), lib=_library)
+
+
+class _MatrixProduct(torch.autograd.Function):
+    """`mm` with its gradients, written so that `torch.func.grad` and `torch.compile` both accept it.
+
+    torch.library's own autograd registration is refused by `torch.func`; a gradient that nobody asks for is removed by the
+    compiler.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor) -> Tensor:
+        product: Tensor = torch.ops.mopo.mm(a, b)
+        return product
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = ctx.saved_tensors
+        return torch.ops.mopo.mm(grad, b.mT), torch.ops.mopo.mm(a.mT, grad)
+
+
+def mm(a: Tensor, b: Tensor) -> Tensor:
+    """Matrix product along the chosen route: (n, k) x (k, m) -> (n, m), or a stack of them (e, n, k) x (e, k, m) -> (e, n, m)."""
+    product: Tensor = _MatrixProduct.apply(a, b)
+    return product
+
+
+def _milliseconds(function: Callable[[], object], repeats: int) -> float:
+    function()
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        for _ in range(repeats):
+            function()
+        best = min(best, (time.perf_counter() - start) / repeats)
+    return 1e3 * best
+
+
+def probe_route() -> str:
+    """The faster exact route on this machine at the current thread count, in about 50 ms."""
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(256, 256, generator=generator)
+    b = torch.randn(256, 256, generator=generator)
+    try:
+        exact = a.double() @ b.double()
+        if not torch.allclose(_onednn_2d(a, b).double(), exact, rtol=1e-3, atol=1e-3):
+            return "stock"
+    except (AttributeError, RuntimeError, TypeError):
+        return "stock"
+    faster = _milliseconds(lambda: _onednn_2d(a, b), 20) < 0.9 * _milliseconds(lambda: a @ b, 20)
+    return "onednn" if faster else "stock"
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What a run computes with; `asdict` of it stands in environment.json."""
+
+    device: str
+    threads: int
+    gemm: str
+    compiled: bool
+
+    @staticmethod
+    def choose(device: str = "cpu", threads: int = 1, gemm: str | None = None, compiled: bool | None = None) -> Compute:
+        """Fix threads, route and compile mode for this process.
+
+        Args:
+            device: "cpu" or "cuda" (or "cuda:N"), already known to exist.
+            threads: torch's intra-op threads.
+            gemm: a route to force, or None to probe.
+            compiled: a compile mode to force, or None for "compile where a C++ compiler is at hand".
+
+        Raises:
+            ValueError: for an unknown route.
+        """
+        global _route
+        torch.set_num_threads(threads)
+        if gemm is not None and gemm not in ROUTES:
+            raise ValueError(f"unknown GEMM route {gemm!r}; routes: {', '.join(ROUTES)}")
+        if gemm is None:
+            gemm = probe_route() if device == "cpu" else "stock"
+        if compiled is None:
+            compiled = device != "cpu" or compiler() is not None
+        _route = gemm
+        return Compute(device, threads, gemm, compiled)
+
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function` compiled whole, or as it is where this run does not compile."""
+        return torch.compile(function, fullgraph=True, dynamic=False) if self.compiled else function
+
+    def record(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def compiler() -> str | None:
+    """The C++ compiler that torch.compile would call, or None."""
+    return shutil.which(os.environ.get("CXX", "g++"))

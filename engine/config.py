@@ -1,0 +1,435 @@
+"""A run's configuration: typed, validated, TOML in and out (standard library and tomli only).
+
+Three kinds of run have one each: `TrainConfig` (kind "train"), `DatasetConfig` and `BehaviourConfig` (kind "data"). Keys are dotted
+paths such as `rollout.coefficient`; each field says what it means, its unit and its range. Values are resolved in layers (defaults,
+task, preset, files, environment, command line) and each remembers the layer it came from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import tomli
+
+from engine.tasks import task
+
+ALGORITHMS = ("mopo", "mbpo")
+PRESETS = ("smoke", "quick")
+DEFAULT_PRESET = "quick"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message is one clear line."""
+
+
+def option(
+    default: Any,
+    about: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A field with its help text and range."""
+    metadata = {"about": about, "minimum": minimum, "maximum": maximum, "choices": choices}
+    if isinstance(default, (list, tuple)):
+        return field(default=tuple(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    size: int = option(1_000_000, "transitions of the collected dataset", minimum=100)
+    seed: int = option(0, "seed of the collection", minimum=0)
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """The ensemble and its training (Yu et al. 2020, appendix; constants of the official code)."""
+
+    members: int = option(7, "networks in the ensemble", minimum=1)
+    elites: int = option(5, "members with the lowest holdout error, from which rollouts sample", minimum=1)
+    hidden: tuple[int, ...] = option((200, 200, 200, 200), "hidden layer sizes")
+    weight_decay: tuple[float, ...] = option(
+        (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4, 1e-4), "per layer: trunk, mean head, variance head", minimum=0
+    )
+    lr: float = option(1e-3, "Adam step size", minimum=0)
+    batch_size: int = option(256, "rows per member and step", minimum=1)
+    holdout_fraction: float = option(0.2, "share of rows held out", minimum=0.0, maximum=0.5)
+    holdout_max: int = option(1000, "most rows held out", minimum=1)
+    max_epochs: int = option(0, "epoch cap; 0: none, early stopping alone", minimum=0)
+    patience: int = option(5, "stop after more than this many epochs without an improvement", minimum=0)
+    improvement: float = option(0.01, "relative holdout improvement that counts", minimum=0.0)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Branched model rollouts and the penalty (Yu et al. 2020, algorithm 2)."""
+
+    coefficient: float = option(1.0, "penalty coefficient λ", minimum=0.0)
+    length: int = option(5, "model steps per rollout h", minimum=1)
+    starts: int = option(50_000, "start states per round", minimum=1)
+    retain_rounds: int = option(5, "rounds kept in the model buffer", minimum=1)
+    real_fraction: float = option(0.05, "share of real transitions in a batch", minimum=0.0, maximum=1.0)
+    uncertainty: str = option("max_aleatoric", "the u of the penalty", choices=("max_aleatoric",))
+
+
+@dataclass(frozen=True)
+class Sac:
+    """Soft actor-critic (Haarnoja et al. 2018)."""
+
+    hidden: tuple[int, ...] = option((256, 256), "hidden layer sizes of actor and critics")
+    actor_lr: float = option(3e-4, "Adam step size of the actor", minimum=0)
+    critic_lr: float = option(3e-4, "Adam step size of the critics", minimum=0)
+    temperature_lr: float = option(3e-4, "Adam step size of log α", minimum=0)
+    discount: float = option(0.99, "γ", minimum=0.0, maximum=1.0)
+    polyak: float = option(0.005, "τ of the target critics", minimum=0.0, maximum=1.0)
+    batch_size: int = option(256, "rows per update", minimum=1)
+    target_entropy: float = option(-3.0, "H̄ in nats; 0 stands for −|A|")
+
+
+@dataclass(frozen=True)
+class Policy:
+    epochs: int = option(1000, "policy epochs", minimum=1)
+    updates_per_epoch: int = option(1000, "gradient steps per epoch", minimum=1)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    every: int = option(1, "epochs between evaluations", minimum=1)
+    episodes: int = option(10, "deterministic episodes per evaluation", minimum=1)
+    final_episodes: int = option(100, "episodes of the final policy", minimum=1)
+
+
+@dataclass(frozen=True)
+class Compute:
+    device: str = option("cpu", "cpu, cuda or cuda:N")
+    threads: int = option(0, "torch threads; 0: min(cores, 2)", minimum=0)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run."""
+
+    task: str = option("ant-angle", "task of the table")
+    algorithm: str = option("mopo", "recipe", choices=ALGORITHMS)
+    preset: str = option(DEFAULT_PRESET, "named budget", choices=PRESETS)
+    seed: int = option(0, "seed of everything random in the run", minimum=0)
+    dataset: Dataset = field(default_factory=Dataset)
+    dynamics: Dynamics = field(default_factory=Dynamics)
+    rollout: Rollout = field(default_factory=Rollout)
+    sac: Sac = field(default_factory=Sac)
+    policy: Policy = field(default_factory=Policy)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    compute: Compute = field(default_factory=Compute)
+
+    @property
+    def kind(self) -> str:
+        return "train"
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """A run of kind "data" that collects a dataset."""
+
+    task: str = option("ant-angle", "task of the table")
+    dataset: Dataset = field(default_factory=Dataset)
+
+    @property
+    def kind(self) -> str:
+        return "dataset"
+
+
+@dataclass(frozen=True)
+class BehaviourConfig:
+    """A run of kind "data" that trains a behaviour policy with online SAC."""
+
+    behaviour: str = option("ant", "behaviour of the table")
+    steps: int = option(1_000_000, "environment steps", minimum=1)
+    chunk: int = option(10_000, "environment steps per checkpoint and snapshot", minimum=100)
+    random_steps: int = option(10_000, "uniform actions at the start", minimum=0)
+    episodes: int = option(5, "stochastic episodes per snapshot", minimum=1)
+    seed: int = option(0, "seed", minimum=0)
+    compute: Compute = field(default_factory=Compute)
+
+    @property
+    def kind(self) -> str:
+        return "behaviour"
+
+
+Config = TrainConfig | DatasetConfig | BehaviourConfig
+C = TypeVar("C", TrainConfig, DatasetConfig, BehaviourConfig)
+Value = str | int | float | bool | tuple[float, ...] | tuple[int, ...]
+
+# Budgets. A preset changes only what it names; the task gives λ and h.
+_QUICK: dict[str, Value] = {
+    "dataset.size": 100_000,
+    "dynamics.max_epochs": 30,
+    "rollout.starts": 10_000,
+    "policy.epochs": 100,
+    "policy.updates_per_epoch": 1000,
+    "evaluation.every": 5,
+    "evaluation.episodes": 10,
+    "evaluation.final_episodes": 100,
+    "sac.target_entropy": 0.0,
+}
+PRESET_VALUES: dict[str, dict[str, Value]] = {
+    "quick": _QUICK,
+    "smoke": {
+        **_QUICK,
+        "dataset.size": 5_000,
+        "dynamics.max_epochs": 2,
+        "rollout.starts": 500,
+        "policy.epochs": 3,
+        "policy.updates_per_epoch": 50,
+        "evaluation.every": 1,
+        "evaluation.episodes": 1,
+        "evaluation.final_episodes": 2,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A configuration and, for every key, the layer that set it."""
+
+    config: TrainConfig
+    origins: dict[str, str]
+
+
+def fields_of(cls: type) -> dict[str, dataclasses.Field[Any]]:
+    """Every dotted key of a configuration class with its field, in order."""
+    found: dict[str, dataclasses.Field[Any]] = {}
+    hints = typing.get_type_hints(cls)
+    for f in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[f.name]):
+            section = typing.cast(type, hints[f.name])
+            found.update({f"{f.name}.{k}": v for k, v in fields_of(section).items()})
+        else:
+            found[f.name] = f
+    return found
+
+
+def flat(config: Config) -> dict[str, Value]:
+    """Every dotted key with its value."""
+    out: dict[str, Value] = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            out.update({f"{f.name}.{g.name}": getattr(value, g.name) for g in dataclasses.fields(value)})
+        else:
+            out[f.name] = value
+    return out
+
+
+def _hint(cls: type, key: str) -> Any:
+    *sections, leaf = key.split(".")
+    for section in sections:
+        cls = typing.get_type_hints(cls)[section]
+    return typing.get_type_hints(cls)[leaf]
+
+
+def _checked(cls: type, key: str, value: Any, origin: str) -> Value:
+    """`value` as the type of `key`, or ConfigError naming key, origin and what is wanted."""
+    known = fields_of(cls)
+    if key not in known:
+        close = difflib.get_close_matches(key, list(known), n=1) or difflib.get_close_matches(
+            key.rsplit(".", 1)[-1], [k.rsplit(".", 1)[-1] for k in known], n=1
+        )
+        if close and close[0] not in known:
+            close = [k for k in known if k.rsplit(".", 1)[-1] == close[0]]
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"{origin}: unknown key {key!r}{hint}")
+    hint, limits = _hint(cls, key), known[key].metadata
+
+    def bad(wanted: str) -> ConfigError:
+        return ConfigError(f"{origin}: {key} = {value!r} is not {wanted}")
+
+    def one(v: Any, kind: type) -> Any:
+        if kind is float and isinstance(v, (int, float)) and not isinstance(v, bool):
+            v = float(v)
+            if not math.isfinite(v):
+                raise bad("a finite number")
+        elif kind is int and isinstance(v, float) and v.is_integer():
+            v = int(v)
+        if isinstance(v, bool) is not (kind is bool) or not isinstance(v, kind):
+            raise bad({int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind])
+        low, high = limits["minimum"], limits["maximum"]
+        if low is not None and v < low:
+            raise bad(f"at least {low:g}")
+        if high is not None and v > high:
+            raise bad(f"at most {high:g}")
+        return v
+
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, (list, tuple)) or not value:
+            raise bad("a list of numbers")
+        return tuple(one(v, typing.get_args(hint)[0]) for v in value)
+    checked: Value = one(value, hint)
+    choices = limits["choices"]
+    if choices is not None and checked not in choices:
+        close = difflib.get_close_matches(str(checked), choices, n=1)
+        raise bad(f"one of {', '.join(choices)}" + (f" (did you mean {close[0]!r}?)" if close else ""))
+    return checked
+
+
+def _build(cls: type[C], values: Mapping[str, Value]) -> C:
+    hints = typing.get_type_hints(cls)
+    arguments: dict[str, Any] = {}
+    for f in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[f.name]):
+            section = typing.cast(type, hints[f.name])
+            prefix = f"{f.name}."
+            given = {k[len(prefix) :]: v for k, v in values.items() if k.startswith(prefix)}
+            arguments[f.name] = section(**given)
+        elif f.name in values:
+            arguments[f.name] = values[f.name]
+    return cls(**arguments)
+
+
+def make(cls: type[C], values: Mapping[str, Any], origin: str = "configuration") -> C:
+    """A configuration of class `cls` with `values` by dotted key over the defaults, validated.
+
+    Raises:
+        ConfigError: unknown key, wrong type, out of range, unknown task.
+    """
+    config = _build(cls, {k: _checked(cls, k, v, origin) for k, v in values.items()})
+    _check_whole(config)
+    return config
+
+
+def _check_whole(config: Config) -> None:
+    if isinstance(config, (TrainConfig, DatasetConfig)):
+        try:
+            task(config.task)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+    if isinstance(config, TrainConfig):
+        d = config.dynamics
+        if d.elites > d.members:
+            raise ConfigError(f"dynamics.elites = {d.elites} is more than dynamics.members = {d.members}")
+        if len(d.weight_decay) != len(d.hidden) + 2:
+            raise ConfigError(
+                f"dynamics.weight_decay needs {len(d.hidden) + 2} values (each hidden layer, mean head, variance head), "
+                f"not {len(d.weight_decay)}"
+            )
+        if config.algorithm == "mbpo" and config.rollout.coefficient != 0:
+            raise ConfigError("mbpo has no penalty: rollout.coefficient must be 0 (or use --algorithm mopo)")
+
+
+def resolve(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Resolved:
+    """A training configuration from layers in rising precedence, under which lie the defaults, the task and the preset.
+
+    Args:
+        layers: (origin, values by dotted key), such as ("--set", {"rollout.coefficient": 2}).
+
+    Raises:
+        ConfigError: with the origin of what is wrong.
+    """
+    layers = list(layers)
+    given: dict[str, tuple[str, Value]] = {}
+    for origin, values in layers:
+        for key, value in values.items():
+            given[key] = (origin, _checked(TrainConfig, key, value, origin))
+
+    def chosen(key: str, default: str) -> str:
+        return str(given[key][1]) if key in given else default
+
+    try:
+        chosen_task = task(chosen("task", TrainConfig.task))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    preset, algorithm = chosen("preset", DEFAULT_PRESET), chosen("algorithm", "mopo")
+    coefficient, length = chosen_task.tuned_rollout
+    base: dict[str, tuple[str, Value]] = {k: ("default", v) for k, v in flat(TrainConfig()).items()}
+    base["preset"] = ("default", preset)
+    of_task = {"task": chosen_task.name, "rollout.coefficient": coefficient, "rollout.length": length}
+    base |= {k: (f"task {chosen_task.name}", v) for k, v in of_task.items()}
+    base |= {k: (f"preset {preset}", v) for k, v in PRESET_VALUES[preset].items()}
+    if algorithm == "mbpo":
+        base["rollout.coefficient"] = ("algorithm mbpo", 0.0)
+    merged = base | given
+    merged["task"] = (merged["task"][0], chosen_task.name)
+    if merged["sac.target_entropy"][1] == 0.0:
+        merged["sac.target_entropy"] = (merged["sac.target_entropy"][0], -float(chosen_task.action_dim))
+    config = _build(TrainConfig, {k: v for k, (_, v) in merged.items()})
+    _check_whole(config)
+    return Resolved(config, {k: origin for k, (origin, _) in merged.items()})
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """ "rollout.coefficient=2" as a key and a TOML value; a bare word counts as a text.
+
+    Raises:
+        ConfigError: no "=".
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text!r}: write it as key=value, such as rollout.coefficient=2")
+    try:
+        return key.strip(), tomli.loads(f"value = {value.strip()}")["value"]
+    except tomli.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+# --- TOML -------------------------------------------------------------------------------------------------------------------------
+
+
+def _toml_value(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
+    return repr(value)
+
+
+def to_toml(config: Config) -> str:
+    """The whole configuration as TOML: top-level keys first, then one table per section."""
+    top, sections = [], []
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            lines = [f"{g.name} = {_toml_value(getattr(value, g.name))}" for g in dataclasses.fields(value)]
+            sections.append("\n".join([f"[{f.name}]", *lines]))
+        else:
+            top.append(f"{f.name} = {_toml_value(value)}")
+    return "\n\n".join(["\n".join(top), *sections]) + "\n"
+
+
+def flatten(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A parsed TOML table with one level of sections, by dotted key."""
+    out: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            out.update({f"{key}.{k}": v for k, v in flatten(value).items()})
+        else:
+            out[key] = value
+    return out
+
+
+def from_toml(cls: type[C], text: str, origin: str) -> C:
+    """A configuration written by `to_toml`, or by a person; keys left out have their defaults.
+
+    Raises:
+        ConfigError: no TOML, or as `make`.
+    """
+    try:
+        table = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        raise ConfigError(f"{origin}: not TOML: {error}") from None
+    return make(cls, flatten(table), origin)
+
+
+CONFIG_CLASSES: dict[str, type[Config]] = {
+    "train": TrainConfig,
+    "dataset": DatasetConfig,
+    "behaviour": BehaviourConfig,
+}

@@ -1,0 +1,1 @@
+"""Transitions: datasets, replay and the behaviour policies that make them."""

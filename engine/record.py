@@ -1,0 +1,304 @@
+"""The run folder, format 1: writing it and reading it back (standard library only).
+
+One writer per file; a reader may come at any time. Rows are appended with one write() of one whole line, small files are replaced
+atomically, and nothing in a run folder can run code: it holds TOML, JSON and safetensors. A torn last line means "not yet".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+
+RUN, ENVIRONMENT, CONFIG, META = "run.json", "environment.json", "config.toml", "meta.json"
+SUMMARY, RESULT, PROCESS, EXIT = "summary.json", "result.json", "process.json", "exit.json"
+METRICS, HISTOGRAMS, EVENTS = "metrics.jsonl", "histograms.jsonl", "events.jsonl"
+ATTEMPTS, SYSTEM, CONSOLE, HEARTBEAT = "attempts.jsonl", "system.jsonl", "console.log", "heartbeat"
+CONTROL, CHECKPOINTS = "control", "checkpoints"
+
+HEARTBEAT_SECONDS = 5.0
+SUMMARY_SECONDS = 2.0
+
+# Edges of every uncertainty histogram: 20 bins a decade from 1e-4 to 1e4, the same in all runs, so that counts add.
+HISTOGRAM_DECADES = (-4, 4)
+BINS_PER_DECADE = 20
+HISTOGRAM_BINS = (HISTOGRAM_DECADES[1] - HISTOGRAM_DECADES[0]) * BINS_PER_DECADE
+
+
+def histogram_edges() -> list[float]:
+    """The 161 edges; `counts` has 162 entries: underflow, the 160 bins, overflow."""
+    low = HISTOGRAM_DECADES[0]
+    return [10.0 ** (low + i / BINS_PER_DECADE) for i in range(HISTOGRAM_BINS + 1)]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric means. `name` may end in "/*" for one series per member; direction is +1 where higher is better, −1, or 0."""
+
+    name: str
+    unit: str
+    direction: int
+    panel: str
+    about: str
+
+
+METRIC_TABLE: tuple[Metric, ...] = (
+    Metric("data/transitions", "rows", 0, "now", "transitions collected so far"),
+    Metric("dynamics/val_loss/*", "MSE", -1, "dynamics", "holdout mean squared error of one member"),
+    Metric("dynamics/train_loss", "nats", -1, "dynamics", "training loss, mean over members"),
+    Metric("uncertainty/mean", "", 0, "uncertainty", "mean u on model rollouts"),
+    Metric("uncertainty/p50", "", 0, "uncertainty", "median u on model rollouts"),
+    Metric("uncertainty/p95", "", 0, "uncertainty", "95th percentile of u on model rollouts"),
+    Metric("uncertainty/data_p50", "", 0, "uncertainty", "median u on the dataset"),
+    Metric("uncertainty/data_p95", "", 0, "uncertainty", "95th percentile of u on the dataset"),
+    Metric("rollout/reward", "", 0, "optimisation", "mean model reward before the penalty"),
+    Metric("rollout/penalty", "", 0, "optimisation", "mean penalty λu"),
+    Metric("rollout/length", "steps", 0, "optimisation", "mean length of a model rollout"),
+    Metric("rollout/terminal_fraction", "", 0, "optimisation", "share of terminal model steps"),
+    Metric("rollout/dropped_fraction", "", -1, "optimisation", "share dropped by divergence guards"),
+    Metric("policy/q", "", 0, "optimisation", "mean Q of the batch"),
+    Metric("policy/critic_loss", "", -1, "optimisation", "critics' loss"),
+    Metric("policy/actor_loss", "", -1, "optimisation", "actor's loss"),
+    Metric("policy/temperature", "", 0, "optimisation", "entropy temperature α"),
+    Metric("policy/entropy", "nats", 0, "optimisation", "−log π of the policy's samples"),
+    Metric("eval/return", "", 1, "score", "mean undiscounted return in the real environment"),
+    Metric("eval/return_std", "", 0, "score", "standard deviation of the return over episodes"),
+    Metric("eval/length", "steps", 0, "score", "mean episode length"),
+    Metric("eval/progress", "", 1, "score", "mean return less the survive reward"),
+    Metric("eval/normalized_score", "%", 1, "score", "100·(R − min)/(max − min) on the task's scale"),
+    Metric("train/return", "", 1, "score", "mean return of online training episodes"),
+    Metric("speed/updates_per_s", "1/s", 1, "speed", "policy updates per second"),
+    Metric("speed/dynamics_steps_per_s", "1/s", 1, "speed", "ensemble steps per second"),
+    Metric("speed/rollout_transitions_per_s", "1/s", 1, "speed", "model transitions per second"),
+    Metric("speed/environment_steps_per_s", "1/s", 1, "speed", "real environment steps per second"),
+)
+
+
+def metric(name: str) -> Metric | None:
+    """The table's entry for a metric's name, or None."""
+    for entry in METRIC_TABLE:
+        if entry.name == name or (entry.name.endswith("/*") and name.startswith(entry.name[:-1])):
+            return entry
+    return None
+
+
+# --- encoding -----------------------------------------------------------------------------------------------------------------
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, Mapping):
+        return {str(k): _encodable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encodable(v) for v in value]
+    return value
+
+
+def number(value: Any) -> float:
+    """A recorded number back as a float: NaN and ±Infinity are stored as strings, so that every JSON parser reads the file."""
+    return float(value)
+
+
+def dumps(value: Any, indent: int | None = None) -> str:
+    """JSON with non-finite floats as strings."""
+    return json.dumps(_encodable(value), allow_nan=False, ensure_ascii=False, indent=indent)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` whole: a reader sees the old file or the new one, and a full disk leaves the old one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as f:
+            f.write(text)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomically(path, dumps(value, indent=1) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in `path`; None where it is missing, torn or no JSON object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Append one line with one write(), ending a torn line left by a killed writer first."""
+    data = (dumps(row) + "\n").encode()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        end = os.lseek(descriptor, 0, os.SEEK_END)
+        if end and os.pread(descriptor, 1, end - 1) != b"\n":
+            data = b"\n" + data
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def read_rows(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """The whole rows of a .jsonl file from byte `offset` on, and the offset to read from next time.
+
+    A torn last line is left for the next reading; a line that is no JSON object (torn by a kill, then continued) is skipped. A
+    missing file has no rows.
+    """
+    try:
+        with open(path, "rb") as f:
+            f.seek(offset)
+            data = f.read()
+    except OSError:
+        return [], offset
+    end = data.rfind(b"\n") + 1
+    rows = []
+    for line in data[:end].splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows, offset + end
+
+
+# --- the engine's side ----------------------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """The one writer of what a run's engine process records.
+
+    Use as a context manager: inside it a thread touches the heartbeat. `step` counts gradient steps of the whole run and only
+    grows; `update` counts those of policy stages.
+
+    Args:
+        folder: the run folder, which exists.
+        echo: gets each stage change and event as one line for console.log.
+    """
+
+    def __init__(self, folder: Path, echo: Callable[[str], None] = print) -> None:
+        self.folder = folder
+        self.step = 0
+        self.update = 0
+        self.stage = "start"
+        self._echo = echo
+        self._summary: dict[str, Any] = {}
+        self._summary_written = 0.0
+        self._stop = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Recorder:
+        self._touch()
+        self._heart.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._heart.join()
+
+    def _touch(self) -> None:
+        (self.folder / HEARTBEAT).touch()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            try:
+                self._touch()
+            except OSError:
+                return  # the folder is gone; the next record says so loudly
+
+    def environment(self, **values: Any) -> None:
+        """Write environment.json."""
+        write_json(self.folder / ENVIRONMENT, values)
+
+    def metrics(self, values: Mapping[str, float], epoch: int = 0) -> None:
+        """Append one row; policy and evaluation rows carry `update` too."""
+        row = {"step": self.step, "epoch": epoch, "stage": self.stage, "t": time.time()}
+        if any(name.startswith(("policy/", "eval/")) for name in values):
+            row["update"] = self.update
+        append_row(self.folder / METRICS, {**row, "m": dict(values)})
+
+    def histograms(self, counts: Mapping[str, Sequence[int]], epoch: int = 0) -> None:
+        """Append counts over the fixed edges, each of 162 entries, by name ("rollout", "data")."""
+        row = {"step": self.step, "update": self.update, "epoch": epoch, "stage": self.stage}
+        append_row(
+            self.folder / HISTOGRAMS,
+            {**row, "t": time.time(), "counts": {name: list(c) for name, c in counts.items()}},
+        )
+
+    def event(self, kind: str, message: str, **values: Any) -> None:
+        """Append an event: a stage change, an alert with its reason, a checkpoint."""
+        row = {"t": time.time(), "step": self.step, "stage": self.stage, "kind": kind, "message": message}
+        append_row(self.folder / EVENTS, {**row, **values})
+        self._echo(f"[{self.stage}] {message}")
+
+    def alert(self, message: str) -> None:
+        self.event("alert", message)
+        self.summary(force=True, alert=message)
+
+    def enter(self, stage: str, message: str) -> None:
+        """Begin a stage."""
+        self.stage = stage
+        self.event("stage", message)
+        self.summary(force=True, stage=stage, stage_progress=0.0)
+
+    def summary(self, force: bool = False, **values: Any) -> None:
+        """Update summary.json's keys; written at most every 2 s unless forced."""
+        self._summary.update(values)
+        now = time.time()
+        if force or now - self._summary_written >= SUMMARY_SECONDS:
+            self._summary_written = now
+            row = {"format": FORMAT, "step": self.step, "update": self.update, "t": now}
+            write_json(self.folder / SUMMARY, {**row, **self._summary})
+
+    def stop_requested(self) -> bool:
+        return (self.folder / CONTROL / "stop").exists()
+
+    def result(self, **values: Any) -> None:
+        """Write result.json, the engine's last act: it makes the run `finished`."""
+        write_json(self.folder / RESULT, {"t": time.time(), "step": self.step, "update": self.update, **values})
+
+
+# --- the manager's side ---------------------------------------------------------------------------------------------------------
+
+
+def create_run(folder: Path, run: Mapping[str, Any], config_toml: str) -> None:
+    """Make a run folder that is complete from the moment it is visible: run.json and config.toml, then one rename.
+
+    Raises:
+        FileExistsError: the folder exists.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists")
+    temporary = folder.with_name(f".{folder.name}.new")
+    (temporary / CONTROL).mkdir(parents=True)
+    (temporary / CHECKPOINTS).mkdir()
+    write_json(temporary / RUN, {"format": FORMAT, **run})
+    write_atomically(temporary / CONFIG, config_toml)
+    os.rename(temporary, folder)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------------------
+
+
+def last_per_step(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Rows ordered by step with only the last of each (stage, step, metric names): what a resumed run wrote again replaces the first."""
+    kept: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for row in rows:
+        names = tuple(sorted(row.get("m", row.get("counts", {}))))
+        kept[(row.get("step"), row.get("stage"), names)] = row
+    yield from sorted(kept.values(), key=lambda row: row.get("step", 0))
