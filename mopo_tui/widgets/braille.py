@@ -1,0 +1,123 @@
+"""Lines and areas as braille dots: 2×4 dots a character cell (no Textual).
+
+Dots are a boolean array (4·rows, 2·columns) with row 0 at the top; positions come as fractions of the area, x rightwards and y upwards.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mopo_tui.widgets.scale import Floats
+
+Dots = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+# Bit of each dot of a cell, by (row, column): Unicode numbers dots 1-3 and 7 down the left side, 4-6 and 8 down the right.
+_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.int64)
+BLANK = 0x2800
+
+
+def empty(rows: int, columns: int) -> Dots:
+    """No dots on an area of that many cells."""
+    return np.zeros((rows * 4, columns * 2), dtype=np.bool_)
+
+
+def cells(dots: Dots) -> Ints:
+    """The braille pattern (0 to 255) of each cell, shape (rows, columns)."""
+    rows, columns = dots.shape[0] // 4, dots.shape[1] // 2
+    blocks = dots.reshape(rows, 4, columns, 2).astype(np.int64)
+    return np.einsum("ricj,ij->rc", blocks, _BITS)
+
+
+def text(dots: Dots) -> list[str]:
+    """The cells as lines of characters, a blank cell as a space."""
+    return ["".join(chr(BLANK + c) if c else " " for c in row) for row in cells(dots)]
+
+
+def _positions(x: Floats, y: Floats, shape: tuple[int, ...]) -> tuple[Ints, Ints]:
+    """Dot columns and rows of fractions; 0 and 1 fall on the first and the last dot."""
+    height, width = shape[0], shape[1]
+    return np.rint(x * (width - 1)).astype(np.int64), np.rint((1.0 - y) * (height - 1)).astype(np.int64)
+
+
+def _thinned(columns: Ints, rows: Ints) -> tuple[Ints, Ints]:
+    """The same picture from at most four points per dot column: its first, highest, lowest and last."""
+    starts = np.flatnonzero(np.r_[True, columns[1:] != columns[:-1]])
+    ends = np.r_[starts[1:], len(columns)] - 1
+    four = np.stack(
+        [rows[starts], np.minimum.reduceat(rows, starts), np.maximum.reduceat(rows, starts), rows[ends]], axis=1
+    )
+    return np.repeat(columns[starts], 4), four.ravel()
+
+
+def _stroke(dots: Dots, columns: Ints, rows: Ints) -> None:
+    """Set the dots of a polyline through these dot positions."""
+    if len(columns) > 8 * dots.shape[1]:
+        columns, rows = _thinned(columns, rows)
+    if len(columns) == 1:
+        steps_x, steps_y = columns, rows
+    else:
+        dx, dy = np.diff(columns), np.diff(rows)
+        count = np.maximum(np.maximum(np.abs(dx), np.abs(dy)), 1)
+        start = np.repeat(np.cumsum(count) - count, count)
+        t = (np.arange(int(count.sum())) - start) / np.repeat(count, count)
+        steps_x = np.r_[
+            np.rint(np.repeat(columns[:-1], count) + t * np.repeat(dx, count)).astype(np.int64), columns[-1]
+        ]
+        steps_y = np.r_[np.rint(np.repeat(rows[:-1], count) + t * np.repeat(dy, count)).astype(np.int64), rows[-1]]
+    inside = (steps_x >= 0) & (steps_x < dots.shape[1]) & (steps_y >= 0) & (steps_y < dots.shape[0])
+    dots[steps_y[inside], steps_x[inside]] = True
+
+
+def draw_line(dots: Dots, x: Floats, y: Floats) -> None:
+    """Draw a polyline; a NaN in x or y is a gap, and what lies outside [0, 1] is cut off."""
+    finite = np.isfinite(x) & np.isfinite(y)
+    if not finite.any():
+        return
+    # Far outside values would make strokes of millions of dots: two areas away looks the same.
+    x, y = np.clip(x, -2.0, 3.0), np.clip(y, -2.0, 3.0)
+    edges = np.flatnonzero(np.diff(np.r_[False, finite, False].astype(np.int8)))
+    for first, last in zip(edges[::2], edges[1::2], strict=True):
+        columns, rows = _positions(x[first:last], y[first:last], dots.shape)
+        _stroke(dots, columns, rows)
+
+
+def _levels(left: Floats, right: Floats, heights: Floats, shape: tuple[int, ...]) -> Floats:
+    """The height of a histogram at each dot column; NaN outside its bins. A bin thinner than a dot column shows its tallest."""
+    width = shape[1]
+    levels = np.full(width, np.nan)
+    for a, b, h in zip(left, right, heights, strict=True):
+        first, last = int(np.floor(a * width)), max(int(np.ceil(b * width)), int(np.floor(a * width)) + 1)
+        if last <= 0 or first >= width or not np.isfinite(h):
+            continue
+        part = levels[max(first, 0) : min(last, width)]
+        np.copyto(part, np.where(np.isnan(part), h, np.maximum(part, h)))
+    return levels
+
+
+def _tops(levels: Floats, height: int) -> Ints:
+    """The top dot row of each column's bar; `height` where there is no bar: a bar above 0 has at least one dot."""
+    filled = np.where(levels > 0, np.maximum(np.rint(np.nan_to_num(levels) * height), 1), 0)
+    return height - np.minimum(filled, height).astype(np.int64)
+
+
+def draw_filled(dots: Dots, left: Floats, right: Floats, heights: Floats) -> None:
+    """A histogram as a stippled area: every second dot, so that it differs from an outline without colour too."""
+    tops = _tops(_levels(left, right, heights, dots.shape), dots.shape[0])
+    rows, columns = np.indices(dots.shape)
+    dots |= (rows >= tops[None, :]) & ((rows + columns) % 2 == 0)
+
+
+def draw_outline(dots: Dots, left: Floats, right: Floats, heights: Floats) -> None:
+    """A histogram as its outline, down to the ground at both ends."""
+    height = dots.shape[0]
+    tops = _tops(_levels(left, right, heights, dots.shape), height)
+    drawn = np.flatnonzero(tops < height)
+    if not drawn.size:
+        return
+    for column in range(int(drawn[0]), int(drawn[-1]) + 1):
+        before = tops[column - 1] if column > drawn[0] else height
+        top, bottom = sorted((int(tops[column]), int(before)))
+        dots[min(top, height - 1) : max(min(bottom, height), min(top, height - 1) + 1), column] = True
+    dots[tops[drawn[-1]] :, drawn[-1]] = True

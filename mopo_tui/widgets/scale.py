@@ -1,0 +1,153 @@
+"""Axes: bounds snapped to round numbers, the place of a value between them, ticks with readable labels (no Textual)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+_LOG_STEPS = (1.0, 2.0, 5.0, 10.0)
+
+
+def nice_step(span: float, parts: int) -> float:
+    """The smallest of 1, 2, 2.5, 5·10^k that divides `span` into at most `parts` parts."""
+    raw = span / max(parts, 1)
+    power = 10.0 ** math.floor(math.log10(raw))
+    for step in _STEPS:
+        if raw <= step * power * (1 + 1e-9):
+            return step * power
+    return 10.0 * power
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A value with `digits` significant digits as a person writes it: 1512, 0.0123, 3.1e-05; whole parts are never rounded away."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("∞" if value > 0 else "−∞")
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1e7 or size < 1e-3:
+        mantissa, _, exponent = f"{value:.{max(digits - 2, 0)}e}".partition("e")
+        return f"{mantissa}e{int(exponent)}".replace("-", "−", 1) if value < 0 else f"{mantissa}e{int(exponent)}"
+    decimals = max(digits - 1 - math.floor(math.log10(size)), 0)
+    text = f"{value:.{decimals}f}"
+    if "." in text and size < 1:
+        text = text.rstrip("0").rstrip(".")
+    return text.replace("-", "−", 1)
+
+
+def _decimals(step: float) -> int:
+    for decimals in range(10):
+        if abs(round(step, decimals) - step) <= 1e-9 * abs(step):
+            return decimals
+    return 10
+
+
+def tick_labels(values: list[float], step: float) -> list[str]:
+    """Labels of a linear axis with one unit and one number of decimals: 0, 20k, 40k; 0.25, 0.50."""
+    largest = max((abs(v) for v in values), default=0.0)
+    unit, suffix = (1e6, "M") if largest >= 1e6 else (1e3, "k") if largest >= 1e4 else (1.0, "")
+    if 0 < largest < 1e-3:
+        return ["0" if v == 0 else f"{v:.0e}".replace("e-0", "e-") for v in values]
+    decimals = _decimals(step / unit)
+    return ["0" if v == 0 else f"{v / unit:.{decimals}f}{suffix}".replace("-", "−", 1) for v in values]
+
+
+def _log_label(value: float) -> str:
+    if value >= 1e6 or value < 1e-3:
+        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+    return f"{value / 1e3:g}k" if value >= 1e4 else f"{value:g}"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One axis from `low` to `high`, linear or logarithmic (then both are above 0)."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def fraction(self, values: npt.ArrayLike) -> Floats:
+        """Where values lie between `low` (0) and `high` (1); NaN where they have no place (not finite; not above 0 on a log axis)."""
+        array = np.asarray(values, dtype=np.float64)
+        out = np.full(array.shape, np.nan)
+        if self.log:
+            ok = np.isfinite(array) & (array > 0)
+            low, high = math.log10(self.low), math.log10(self.high)
+            out[ok] = (np.log10(array[ok]) - low) / (high - low)
+        else:
+            ok = np.isfinite(array)
+            out[ok] = (array[ok] - self.low) / (self.high - self.low)
+        return out
+
+    def ticks(self, most: int) -> list[tuple[float, str]]:
+        """At most `most` (value, label) pairs on round numbers inside the axis, in rising order; at least one."""
+        most = max(most, 1)
+        if self.log:
+            return [(v, _log_label(v)) for v in self._log_ticks(most)]
+        parts = most
+        while True:
+            step = nice_step(self.high - self.low, max(parts - 1, 1))
+            first = math.ceil(self.low / step - 1e-9)
+            values = [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
+            if len(values) < 2 <= most:  # the ends are round numbers too
+                values = [self.low, self.high]
+                step = nice_step(self.high - self.low, 1) if self.low else self.high
+            if len(values) <= most or parts == 1:
+                return list(zip(values[:most], tick_labels(values, step)[:most], strict=True))
+            parts -= 1
+
+    def _log_ticks(self, most: int) -> list[float]:
+        first, last = math.floor(math.log10(self.low) + 1e-9), math.ceil(math.log10(self.high) - 1e-9)
+        inside = (self.low * (1 - 1e-9), self.high * (1 + 1e-9))
+
+        def of(steps: tuple[float, ...], stride: int = 1) -> list[float]:
+            powers = range(first - first % stride if stride > 1 else first, last + 1, stride)
+            return [s * 10.0**p for p in powers for s in steps if inside[0] <= s * 10.0**p <= inside[1]]
+
+        for values in (of((1, 2, 5)), of((1, 3)), of((1,))):
+            if 2 <= len(values) <= most:
+                return values
+        for stride in range(2, last - first + 2):
+            values = of((1,), stride)
+            if 1 <= len(values) <= most:
+                return values
+        return [self.low]
+
+
+def span(*arrays: npt.ArrayLike, log: bool = False) -> tuple[float, float] | None:
+    """Smallest and largest finite value (above 0 where `log`) of all arrays; None where there is none."""
+    low, high = math.inf, -math.inf
+    for array in arrays:
+        values = np.asarray(array, dtype=np.float64).ravel()
+        values = values[np.isfinite(values) & (values > 0)] if log else values[np.isfinite(values)]
+        if values.size:
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    return (low, high) if low <= high else None
+
+
+def fitted(low: float, high: float, log: bool = False, parts: int = 5) -> Scale:
+    """The smallest axis with round ends around [low, high], so that it seldom changes while values come in.
+
+    Linear ends are multiples of a step that cuts the span in at most `parts` parts; logarithmic ones 1, 2 or 5·10^k.
+    """
+    if log:
+        return Scale(_log_end(low, up=False), _log_end(high if high > low else high * 1.001, up=True), True)
+    if high <= low:
+        pad = abs(low) * 0.1 or 1.0
+        low, high = (0.0, 1.0) if low == 0 else (low - pad, low + pad)
+    step = nice_step(high - low, parts)
+    return Scale(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step)
+
+
+def _log_end(value: float, up: bool) -> float:
+    power = math.floor(math.log10(value) + 1e-12)
+    ends = [s * 10.0**p for p in (power - 1, power, power + 1) for s in _LOG_STEPS[:3]]
+    if up:
+        return min(e for e in ends if e >= value * (1 - 1e-9))
+    return max(e for e in ends if e <= value * (1 + 1e-9))
