@@ -1,0 +1,19 @@
+"""The configuration that stands in a run folder, as far as it can be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tomli
+
+from engine import record
+from engine.config import flatten
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """config.toml by dotted key; empty where it is missing or no TOML. Not validated: another version may have written it."""
+    try:
+        return flatten(tomli.loads((folder / record.CONFIG).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
