@@ -61,6 +61,7 @@ class _MatrixProduct(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        del output
         ctx.save_for_backward(*inputs)
 
     @staticmethod

@@ -92,6 +92,11 @@ class Sac:
     polyak: float = option(0.005, "τ of the target critics", minimum=0.0, maximum=1.0)
     batch_size: int = option(256, "rows per update", minimum=1)
     target_entropy: float = option(-3.0, "H̄ in nats; 0 stands for −|A|")
+    critics: int = option(2, "critics, of which the minimum is taken", minimum=1)
+    initial_log_temperature: float = option(0.0, "log α at the start")
+    max_temperature: float = option(0.0, "cap of α; 0: none", minimum=0)
+    log_std_min: float = option(-20.0, "lower clip of the policy's log σ")
+    log_std_max: float = option(2.0, "upper clip of the policy's log σ")
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ class Evaluation:
 class Compute:
     device: str = option("cpu", "cpu, cuda or cuda:N")
     threads: int = option(0, "torch threads; 0: min(cores, 2)", minimum=0)
+    compile: bool = option(True, "compile the updates where a C++ compiler is at hand")
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ class BehaviourConfig:
 
 
 Config = TrainConfig | DatasetConfig | BehaviourConfig
-C = TypeVar("C", TrainConfig, DatasetConfig, BehaviourConfig)
+C = TypeVar("C", bound="TrainConfig | DatasetConfig | BehaviourConfig")
 Value = str | int | float | bool | tuple[float, ...] | tuple[int, ...]
 
 # Budgets. A preset changes only what it names; the task gives λ and h.
@@ -191,6 +197,7 @@ PRESET_VALUES: dict[str, dict[str, Value]] = {
         "evaluation.every": 1,
         "evaluation.episodes": 1,
         "evaluation.final_episodes": 2,
+        "compute.compile": False,  # compiling takes longer than the whole run
     },
 }
 
@@ -290,7 +297,8 @@ def _build(cls: type[C], values: Mapping[str, Value]) -> C:
             arguments[f.name] = section(**given)
         elif f.name in values:
             arguments[f.name] = values[f.name]
-    return cls(**arguments)
+    config: C = cls(**arguments)
+    return config
 
 
 def make(cls: type[C], values: Mapping[str, Any], origin: str = "configuration") -> C:
@@ -349,7 +357,7 @@ def resolve(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Resolved:
     coefficient, length = chosen_task.tuned_rollout
     base: dict[str, tuple[str, Value]] = {k: ("default", v) for k, v in flat(TrainConfig()).items()}
     base["preset"] = ("default", preset)
-    of_task = {"task": chosen_task.name, "rollout.coefficient": coefficient, "rollout.length": length}
+    of_task: dict[str, Value] = {"task": chosen_task.name, "rollout.coefficient": coefficient, "rollout.length": length}
     base |= {k: (f"task {chosen_task.name}", v) for k, v in of_task.items()}
     base |= {k: (f"preset {preset}", v) for k, v in PRESET_VALUES[preset].items()}
     if algorithm == "mbpo":

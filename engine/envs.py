@@ -14,7 +14,7 @@ import numpy as np
 ANT_ANGLE_ID = "mopo/AntAngle-v0"
 
 
-class AntAngle(gymnasium.Wrapper):  # type: ignore[type-arg]
+class AntAngle(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Ant-v5 with 27-d observations, rewarded for velocity along a direction in the plane.
 
     r = v_x cos φ + v_y sin φ − 0.5‖a‖² − 5e-4 Σ clip(cfrc_ext, −1, 1)² + 1

@@ -256,7 +256,7 @@ class Recorder:
         self.event("stage", message)
         self.summary(force=True, stage=stage, stage_progress=0.0)
 
-    def summary(self, force: bool = False, **values: Any) -> None:
+    def summary(self, *, force: bool = False, **values: Any) -> None:
         """Update summary.json's keys; written at most every 2 s unless forced."""
         self._summary.update(values)
         now = time.time()
@@ -296,7 +296,7 @@ def create_run(folder: Path, run: Mapping[str, Any], config_toml: str) -> None:
 
 
 def last_per_step(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Rows ordered by step with only the last of each (stage, step, metric names): what a resumed run wrote again replaces the first."""
+    """Rows ordered by step, only the last of each (stage, step, metric names): a resumed run may write a row again."""
     kept: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for row in rows:
         names = tuple(sorted(row.get("m", row.get("counts", {}))))

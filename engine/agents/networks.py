@@ -6,6 +6,7 @@ names the pieces of that vector; `mlp` and `tanh_gaussian` take the pieces as vi
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Layout:
 def mlp_layout(sizes: Sequence[int], members: int | None = None) -> Layout:
     """Weights (in, out) and biases of a fully connected network; with `members`, a stack of such networks."""
     shapes: list[tuple[str, tuple[int, ...]]] = []
-    for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         if members is None:
             shapes += [(f"{i}/weight", (fan_in, fan_out)), (f"{i}/bias", (fan_out,))]
         else:
@@ -68,7 +69,7 @@ def mlp(parameters: Layers, x: Tensor) -> Tensor:
 
 
 def glorot_uniform(layout: Layout, generator: torch.Generator) -> Tensor:
-    """Initial flat parameters: weights uniform in ±sqrt(6 / (fan_in + fan_out)), biases 0 (Keras' default, used by the official code)."""
+    """Weights uniform in ±sqrt(6 / (fan_in + fan_out)), biases 0: Keras' default, which the official code uses."""
     flat = torch.zeros(layout.size)
     for name, view in layout.views(flat).items():
         if name.endswith("weight"):

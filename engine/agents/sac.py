@@ -14,6 +14,7 @@ from torch import Tensor
 from engine.agents.adam import adam_, bias_corrections, correction
 from engine.agents.networks import Layout, glorot_uniform, layers, mlp, mlp_layout, tanh_gaussian
 from engine.compute import Compute
+from engine.config import Sac
 
 METRICS = (
     "policy/q",
@@ -41,28 +42,10 @@ class Batch:
         return Batch(rows[:, :o], rows[:, o : o + a], rows[:, o + a], rows[:, o + a + 1 : -1], rows[:, -1])
 
 
-@dataclass(frozen=True)
-class SACSettings:
-    """What SAC is told; defaults are the official MOPO code's."""
-
-    hidden: tuple[int, ...] = (256, 256)
-    critics: int = 2
-    discount: float = 0.99
-    polyak: float = 0.005
-    actor_lr: float = 3e-4
-    critic_lr: float = 3e-4
-    temperature_lr: float = 3e-4
-    target_entropy: float = -3.0
-    initial_log_temperature: float = 0.0
-    max_temperature: float | None = None
-    log_std_min: float = -20.0
-    log_std_max: float = 2.0
-
-
 class Networks:
     """The layouts of actor and critics for given dimensions, and what they compute."""
 
-    def __init__(self, observation_dim: int, action_dim: int, settings: SACSettings) -> None:
+    def __init__(self, observation_dim: int, action_dim: int, settings: Sac) -> None:
         self.observation_dim, self.action_dim, self.settings = observation_dim, action_dim, settings
         self.actor: Layout = mlp_layout((observation_dim, *settings.hidden, 2 * action_dim))
         self.critic: Layout = mlp_layout((observation_dim + action_dim, *settings.hidden, 1), members=settings.critics)
@@ -121,7 +104,7 @@ class SAC:
         self,
         observation_dim: int,
         action_dim: int,
-        settings: SACSettings,
+        settings: Sac,
         compute: Compute,
         generator: torch.Generator,
     ) -> None:
@@ -182,7 +165,7 @@ class SAC:
         batch = Batch.of_rows(rows, networks.observation_dim, networks.action_dim)
         actor, critic, log_alpha = parameters.split(self._sections)
         alpha = log_alpha.exp()
-        if settings.max_temperature is not None:
+        if settings.max_temperature:
             alpha = alpha.clamp(max=settings.max_temperature)
 
         target = td_target(networks, actor, target_critic, alpha, batch, noise[0])

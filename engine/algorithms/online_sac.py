@@ -16,21 +16,12 @@ import numpy as np
 import torch
 
 from engine.agents.networks import layers
-from engine.agents.sac import METRICS, SAC, SACSettings
+from engine.agents.sac import METRICS, SAC
 from engine.compute import Compute
+from engine.config import BehaviourConfig, Sac
 from engine.data.replay import Replay, pack
 from engine.policy import Policy
 from engine.randomness import key, numpy_generator, torch_generator
-
-
-@dataclass(frozen=True)
-class OnlineSettings:
-    steps: int = 1_000_000
-    chunk: int = 10_000
-    random_steps: int = 10_000
-    batch_size: int = 256
-    seed: int = 0
-    evaluation_episodes: int = 5
 
 
 @dataclass(frozen=True)
@@ -68,16 +59,18 @@ def stochastic_return(
 
 def train_online(
     make_env: Callable[[], gymnasium.Env[Any, Any]],
-    settings: OnlineSettings,
-    sac_settings: SACSettings,
+    settings: BehaviourConfig,
+    sac_settings: Sac,
     compute: Compute,
     folder: Path,
+    stop_requested: Callable[[], None] = lambda: None,
 ) -> Iterator[Chunk]:
     """Train until `settings.steps`, yielding after each chunk; resumes from the checkpoint in `folder` if there is one.
 
     Args:
         make_env: gives a new environment; its reward is what is learnt.
         folder: where checkpoint.safetensors and replay.f32 live.
+        stop_requested: called every few steps; raises to stop. The chunk under way is then done again by the next attempt.
     """
     from safetensors.torch import load_file, save_file
 
@@ -101,10 +94,11 @@ def train_online(
         sums, updates, returns, episode_return = torch.zeros(len(METRICS)), 0, [], 0.0
         policy = snapshot(agent)
         for _ in range(chunk_size):
-            if step < settings.random_steps:
-                action = rng.uniform(-1, 1, action_dim).astype(np.float32)
-            else:
-                action = policy(observation, rng)
+            action = (
+                rng.uniform(-1, 1, action_dim).astype(np.float32)
+                if step < settings.random_steps
+                else policy(observation, rng)
+            )
             next_observation, reward, terminated, truncated, _ = env.step(action)
             replay.add(pack(observation, action, float(reward), next_observation, terminated))
             episode_return += float(reward)
@@ -114,16 +108,16 @@ def train_online(
                 episode_return = 0.0
                 observation, _ = env.reset()
             step += 1
+            if step % 50 == 0:
+                stop_requested()
             if step >= settings.random_steps:
-                rows = replay.sample(torch.rand(settings.batch_size, generator=generator))
-                noise = torch.randn(2, settings.batch_size, action_dim, generator=generator)
+                rows = replay.sample(torch.rand(sac_settings.batch_size, generator=generator))
+                noise = torch.randn(2, sac_settings.batch_size, action_dim, generator=generator)
                 sums += agent.update(rows, noise)
                 updates += 1
                 policy = snapshot(agent)
 
-        mean, std = stochastic_return(
-            evaluation_env, policy, settings.evaluation_episodes, seed, "online", "evaluation", step
-        )
+        mean, std = stochastic_return(evaluation_env, policy, settings.episodes, seed, "online", "evaluation", step)
         metrics = dict(zip(METRICS, (sums / max(updates, 1)).tolist(), strict=True))
         metrics |= {"eval/return": mean, "eval/return_std": std}
         if returns:

@@ -1,0 +1,47 @@
+"""Training a behaviour policy: online SAC recorded as a run, with a snapshot of the policy after every chunk."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from engine import envs
+from engine.algorithms.online_sac import train_online
+from engine.compute import Compute
+from engine.config import BehaviourConfig, Sac
+from engine.control import StopRequests
+from engine.progress import Progress
+from engine.provenance import library_versions
+from engine.record import CHECKPOINTS, Recorder
+from engine.tasks import behaviour
+
+
+def train_behaviour(config: BehaviourConfig, compute: Compute, recorder: Recorder, stop: StopRequests) -> None:
+    """Train until `config.steps`; goes on from the run folder's checkpoint if an earlier attempt left one.
+
+    checkpoints/snapshots/ gets one policy per chunk, its stochastic return in its header.
+    """
+    chosen = behaviour(config.behaviour)
+    progress = Progress(recorder, {"behaviour": float(config.steps)})
+    progress.begin("behaviour", f"online SAC in {chosen.environment} for {config.steps} steps")
+    folder = recorder.folder / CHECKPOINTS
+    origin = {"environment": chosen.environment, "behaviour": chosen.name, "versions": library_versions()}
+    # Target entropy −|A| as in the paper (Haarnoja et al. 2018, appendix D): here SAC acts, and explores, online.
+    sac = Sac(target_entropy=-float(chosen.action_dim))
+    begun, best = time.perf_counter(), float("-inf")
+    for chunk in train_online(
+        lambda: envs.make(chosen.environment, **chosen.environment_options), config, sac, compute, folder, stop
+    ):
+        seconds, begun = time.perf_counter() - begun, time.perf_counter()
+        recorder.step = recorder.update = max(0, chunk.step - config.random_steps)
+        policy = dataclasses.replace(chunk.snapshot, metadata={**origin, **chunk.snapshot.metadata})
+        policy.save(folder / "snapshots" / f"{chunk.step:07d}.safetensors")
+        rate = config.chunk / seconds
+        recorder.metrics({**chunk.metrics, "speed/environment_steps_per_s": rate}, chunk.step // config.chunk)
+        best = max(best, chunk.metrics["eval/return"])
+        detail = f"{chunk.step}/{config.steps} steps"
+        recorder.summary(force=True, return_last=chunk.metrics["eval/return"], return_best=best)
+        progress.update(chunk.step / config.steps, detail, speed=rate, speed_unit="steps/s")
+        recorder.event("evaluation", f"step {chunk.step}: stochastic return {chunk.metrics['eval/return']:.1f}")
+    progress.finish()
+    recorder.result(steps=config.steps, best={"return": best})

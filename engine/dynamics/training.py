@@ -1,0 +1,151 @@
+"""Fitting the ensemble: bootstrap, holdout, early stopping per member, elites (official MOPO code's procedure)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.agents.adam import adam_, bias_corrections, correction
+from engine.compute import Compute
+from engine.config import Dynamics
+from engine.dynamics.ensemble import Ensemble, Model, Normaliser, targets_of
+from engine.randomness import torch_generator
+
+
+@dataclass(frozen=True)
+class DynamicsEpoch:
+    """What one epoch gave: losses, holdout MSE per member, which members improved, ensemble steps and seconds."""
+
+    epoch: int
+    steps: int
+    train_loss: float
+    val_loss: list[float]
+    best_epoch: list[int]
+    seconds: float
+
+
+class EarlyStopping:
+    """Keeps each member's best snapshot; stops after more than `patience` epochs in which no member improved by `improvement`."""
+
+    def __init__(self, members: int, patience: int, improvement: float) -> None:
+        self.best = [float("inf")] * members
+        self.best_epoch = [0] * members
+        self._patience, self._improvement, self._stale = patience, improvement, 0
+
+    def update(self, epoch: int, losses: list[float]) -> list[int]:
+        """The members whose holdout MSE improved by more than the required share, which become the new best."""
+        improved = [
+            i
+            for i, loss in enumerate(losses)
+            if self.best[i] == float("inf") or (self.best[i] - loss) / self.best[i] > self._improvement
+        ]
+        for i in improved:
+            self.best[i], self.best_epoch[i] = losses[i], epoch
+        self._stale = 0 if improved else self._stale + 1
+        return improved
+
+    @property
+    def stop(self) -> bool:
+        return self._stale > self._patience
+
+
+def split_holdout(size: int, settings: Dynamics, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Row numbers of the train split and of the holdout (a share of the rows, capped)."""
+    holdout = min(int(size * settings.holdout_fraction), settings.holdout_max)
+    order = torch.randperm(size, generator=generator)
+    return order[holdout:], order[:holdout]
+
+
+def holdout_losses(ensemble: Ensemble, parameters: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error of each member's mean on the holdout, over rows and the 1 + obs targets, shape (members,)."""
+    mean, _ = ensemble.forward(parameters, inputs)
+    return (mean - targets).square().mean((1, 2))
+
+
+def pick_elites(losses: list[float], elites: int) -> tuple[int, ...]:
+    """The members with the lowest holdout MSE, best first."""
+    return tuple(sorted(range(len(losses)), key=lambda i: losses[i])[:elites])
+
+
+def fit(
+    rows: Tensor,
+    observation_dim: int,
+    action_dim: int,
+    settings: Dynamics,
+    seed: int,
+    compute: Compute,
+    on_epoch: Callable[[DynamicsEpoch], None],
+    stop_requested: Callable[[], None],
+) -> Model:
+    """Fit an ensemble to packed rows.
+
+    Args:
+        rows: (n, 2·obs + act + 2); the last column, the terminal flag, is not modelled.
+        on_epoch: told of each epoch.
+        stop_requested: called every few steps; raises to stop.
+
+    Every member draws its own n_train rows with replacement once and reshuffles them each epoch. An epoch takes whole batches
+    only: the remainder is another one after each reshuffle, and a fixed shape is compiled once.
+
+    Raises:
+        ValueError: a loss became NaN or infinite; the message names epoch and member.
+    """
+    ensemble = Ensemble(observation_dim, action_dim, settings)
+    generator = torch_generator(seed, "dynamics", "init")
+    train, holdout = split_holdout(len(rows), settings, generator)
+    if len(train) < settings.batch_size or len(holdout) == 0:
+        raise ValueError(f"{len(rows)} rows are too few: training needs {settings.batch_size} and a holdout")
+    normaliser = Normaliser.fit(rows[train, : observation_dim + action_dim])
+    bootstrap = train[torch.randint(len(train), (settings.members, len(train)), generator=generator)]
+    holdout_inputs, holdout_targets = targets_of(rows[holdout], observation_dim, action_dim)
+    holdout_inputs = normaliser(holdout_inputs)
+
+    parameters = ensemble.initial_parameters(generator)
+    m, v, best = torch.zeros_like(parameters), torch.zeros_like(parameters), parameters.clone()
+    corrections, lr = bias_corrections(), torch.tensor(settings.lr)
+
+    def gradient_step(p: Tensor, m: Tensor, v: Tensor, correction: Tensor, lr: Tensor, batch: Tensor) -> Tensor:
+        inputs, targets = targets_of(batch, observation_dim, action_dim)
+        loss: Tensor
+        gradient, loss = torch.func.grad_and_value(ensemble.loss)(p, normaliser(inputs), targets)
+        adam_(p, gradient, m, v, correction, lr)
+        return loss
+
+    step_function = compute.compile(gradient_step)
+    stopping = EarlyStopping(settings.members, settings.patience, settings.improvement)
+    batches, width = len(train) // settings.batch_size, rows.shape[1]
+    epoch, steps = 0, 0
+    while not stopping.stop and (settings.max_epochs == 0 or epoch < settings.max_epochs):
+        start = time.perf_counter()
+        generator = torch_generator(seed, "dynamics", epoch)
+        shuffle = torch.rand(bootstrap.shape, generator=generator).argsort(1)
+        index = bootstrap.gather(1, shuffle)[:, : batches * settings.batch_size]
+        index = index.view(settings.members, batches, settings.batch_size)
+        total = torch.zeros(())
+        for b in range(batches):
+            batch = rows.index_select(0, index[:, b].reshape(-1)).view(settings.members, settings.batch_size, width)
+            total += step_function(parameters, m, v, correction(corrections, steps), lr, batch)
+            steps += 1
+            if steps % 50 == 0:
+                stop_requested()
+        losses = holdout_losses(ensemble, parameters, holdout_inputs, holdout_targets).tolist()
+        train_loss = float(total) / batches / settings.members
+        bad = [i for i, loss in enumerate(losses) if not loss < float("inf")]
+        if bad or not abs(train_loss) < float("inf"):
+            raise ValueError(f"the ensemble diverged in dynamics epoch {epoch + 1} (members {bad or 'unknown'})")
+        epoch += 1
+        improved = stopping.update(epoch, losses)
+        for now, kept in zip(ensemble.member_views(parameters), ensemble.member_views(best), strict=True):
+            kept[improved] = now[improved]
+        seconds = time.perf_counter() - start
+        on_epoch(DynamicsEpoch(epoch, batches, train_loss, losses, list(stopping.best_epoch), seconds))
+
+    # The log-variance bounds belong to all members at once, so no member's best epoch can claim them: the last ones stay.
+    for name in ("max_log_variance", "min_log_variance"):
+        ensemble.layout.views(best)[name].copy_(ensemble.layout.views(parameters)[name])
+    final = holdout_losses(ensemble, best, holdout_inputs, holdout_targets).tolist()
+    return Model(ensemble, best, normaliser, pick_elites(final, settings.elites))
