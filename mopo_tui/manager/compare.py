@@ -41,7 +41,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Entry:
-    """One run of a comparison. `final` is None until the run is finished; `best` and `mean_last_10` count the evaluations so far."""
+    """One run of a comparison. `final` is None until the run is finished; the other scores are of the evaluations so far."""
 
     id: str
     name: str
@@ -128,7 +128,7 @@ def evaluations(folder: Path) -> list[float]:
 
 
 def references(environment: Mapping[str, Any]) -> dict[str, float]:
-    """Mean returns by name ("random", "do_nothing", "batch_mean", "batch_best") of environment.json; what is missing is left out."""
+    """Mean returns by name ("random", "do_nothing", "batch_mean", "batch_best"), as far as environment.json has them."""
     found: dict[str, float] = {}
     recorded = environment.get("references")
     for name, values in recorded.items() if isinstance(recorded, Mapping) else ():

@@ -94,3 +94,8 @@ def _chosen(variable: str, key: str) -> Path | None:
         if value is not None:
             raise LocationError(f"{file}: paths.{key} = {value!r} is not a path in quotes")
     return None
+
+
+def dataset_folder(dataset_id: str, root: Path | None = None) -> Path:
+    """Where the flat cache of a collected dataset lies; it need not exist."""
+    return (root or data_root()) / "datasets" / dataset_id

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from engine.config import (
     BehaviourConfig,
+    Config,
     ConfigError,
     DatasetConfig,
     Resolved,
@@ -22,7 +23,7 @@ from engine.config import (
 from mopo_tui.manager import locations
 
 Layer = tuple[str, Mapping[str, Any]]
-C = TypeVar("C", TrainConfig, DatasetConfig, BehaviourConfig)
+C = TypeVar("C", bound=Config)
 
 _SHORT = {"MOPO_THREADS": "compute.threads", "MOPO_DEVICE": "compute.device", "MOPO_SIZE": "dataset.size"}
 _NOT_KEYS = (locations.RUNS_VARIABLE, locations.DATA_VARIABLE)

@@ -1,0 +1,23 @@
+"""`mopo`, the command line, and the entry of `mopo-tui`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """`mopo`: run one command and exit with its code. Without a command, open the app."""
+    from mopo_tui.cli.commands import app
+    from mopo_tui.cli.errors import guarded
+
+    sys.exit(guarded(lambda: app(args=arguments, prog_name="mopo")))
+
+
+def open_app(arguments: Sequence[str] | None = None) -> NoReturn:
+    """`mopo-tui [RUN] [--runs DIR]`: open the app."""
+    from mopo_tui.cli.commands import app_only
+    from mopo_tui.cli.errors import guarded
+
+    sys.exit(guarded(lambda: app_only(args=arguments, prog_name="mopo-tui")))

@@ -1,0 +1,79 @@
+"""What goes where: stdout is data, stderr is narration."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import IO, TYPE_CHECKING, Any
+
+from engine import record
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_UNBOUNDED = 220  # columns where no terminal limits a table
+
+
+def document(value: Any) -> None:
+    """One JSON document on stdout."""
+    print(record.dumps(value, indent=1))
+
+
+def narrate(line: str) -> None:
+    """A line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def console(stream: IO[str] | None = None) -> Console:
+    """A console on stdout (or `stream`), as wide as the terminal, or wide enough where there is none. Honours NO_COLOR."""
+    from rich.console import Console
+
+    stream = stream or sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _UNBOUNDED
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def table(*columns: str, right: tuple[str, ...] = (), keep: tuple[str, ...] = ()) -> Table:
+    """A plain table; columns of `right` hold numbers, those of `keep` are never cut."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for name in columns:
+        made.add_column(
+            name,
+            justify="right" if name in right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=len(name) if name not in keep else None,
+        )
+    return made
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A number for people; a dash for none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them: 45s, 12m30s, 3h05m, 2d04h."""
+    if seconds is None:
+        return "–"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86_400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
+
+
+def age(created: float) -> str:
+    """How long ago, in one unit."""
+    seconds = max(0.0, time.time() - created)
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{int(seconds)}s"

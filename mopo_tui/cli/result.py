@@ -1,0 +1,78 @@
+"""The table at the end of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine import record
+from engine.tasks import TASKS
+from mopo_tui.cli import output
+from mopo_tui.manager.compare import Score, references, scores
+from mopo_tui.manager.run import Run, number_of, text_of
+
+REFERENCE_TITLES = {
+    "random": "random policy",
+    "do_nothing": "do-nothing policy",
+    "batch_mean": "batch mean",
+    "batch_best": "batch best",
+}
+
+
+def print_result(run: Run) -> None:
+    """The scores of a finished run, with the references that tell what they are worth, on stdout."""
+    console = output.console()
+    for line in _headline(run):
+        console.print(line, soft_wrap=True)
+    table = output.table(
+        "", "return", "±", "length", "score %", "progress", right=("return", "±", "length", "score %", "progress")
+    )
+    final, mean, best = scores(run)
+    rows = 0
+    titles = (("final policy", final), ("mean of the last evaluations", mean), ("best evaluation", best))
+    for title, score in titles:
+        if score is not None:
+            table.add_row(_title(title, score), *_cells(score))
+            rows += 1
+    known = references(record.read_json(run.folder / record.ENVIRONMENT) or {})
+    task = TASKS.get(run.task)
+    for name, value in known.items():
+        normalized = task.normalized_score(value) if task is not None and run.job == "train" else None
+        table.add_row(REFERENCE_TITLES.get(name, name), *_cells(Score(value, normalized=normalized)))
+        rows += 1
+    if rows:
+        console.print(table)
+
+
+def _headline(run: Run) -> list[str]:
+    result = run.result or {}
+    lines = [
+        f"{run.name} finished"
+        + (f" after {output.duration(seconds)}" if (seconds := _wall(result)) is not None else "")
+    ]
+    stages = result.get("stages")
+    if isinstance(stages, dict) and stages:
+        parts = [f"{name} {output.duration(number_of(stages, name))}" for name in stages]
+        lines[0] += f" ({', '.join(parts)})"
+    if run.job == "dataset":
+        lines.append(f"dataset {text_of(result, 'dataset')}, fingerprint {text_of(result, 'fingerprint')}")
+    return lines
+
+
+def _wall(result: dict[str, Any]) -> float | None:
+    return number_of(result, "wall_s")
+
+
+def _title(title: str, score: Score) -> str:
+    if title == "mean of the last evaluations" and score.evaluations:
+        return f"mean of the last {score.evaluations} evaluations" if score.evaluations > 1 else "last evaluation"
+    return f"{title} ({score.episodes} episodes)" if score.episodes else title
+
+
+def _cells(score: Score) -> tuple[str, ...]:
+    return (
+        output.number(score.value),
+        output.number(score.std),
+        output.number(score.length, 0),
+        output.number(score.normalized),
+        output.number(score.progress),
+    )

@@ -1,0 +1,179 @@
+"""`mopo run`, `resume`, `stop`, `logs`: one run from its start to its end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mopo_tui.cli.options import BackgroundOption, JsonOption, NameOption, RunArgument, RunsOption, ThreadsOption
+
+if TYPE_CHECKING:
+    from engine.config import Config, Resolved
+    from mopo_tui.manager import Run, Store
+
+
+def run(
+    task: Annotated[str | None, typer.Option("--task", "-t", help="Task of `mopo tasks`.")] = None,
+    algorithm: Annotated[str | None, typer.Option("--algorithm", "-a", help="mopo or mbpo.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", "-p", help="Budget: smoke or quick.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", "-s", help="Seed of everything random in the run.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any configuration key; repeatable.")
+    ] = None,
+    size: Annotated[int | None, typer.Option("--size", help="Transitions of the collected dataset.")] = None,
+    threads: ThreadsOption = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A TOML file of keys.")] = None,
+    name: NameOption = None,
+    store: RunsOption = None,
+    as_json: JsonOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the configuration; start nothing.")] = False,
+    background: BackgroundOption = False,
+) -> None:
+    """Train on a task and follow the run. First Ctrl-C stops it, a second one aborts it.
+
+    Each value comes from the command line, else a MOPO_* variable, --config, ./mopo.toml, your configuration file, the preset, the
+    task, the defaults; --dry-run says which.
+    """
+    from engine.config import parse_setting
+    from mopo_tui.manager.new_run import resolve_run
+
+    layers: list[tuple[str, dict[str, Any]]] = []
+    for setting in settings or []:
+        key, value = parse_setting(setting)
+        layers.append((f"--set {key}", {key: value}))
+    options = {
+        ("--task", "task"): task,
+        ("--algorithm", "algorithm"): algorithm,
+        ("--preset", "preset"): preset,
+        ("--seed", "seed"): seed,
+        ("--size", "dataset.size"): size,
+        ("--threads", "compute.threads"): threads,
+        ("--device", "compute.device"): device,
+    }
+    layers += [(option, {key: value}) for (option, key), value in options.items() if value is not None]
+    resolved = resolve_run(layers, config)
+    if dry_run:
+        _show_plan(resolved, as_json)
+        return
+    start(resolved.config, store, name=name, as_json=as_json, background=background)
+
+
+def start(config: Config, root: Path | None, *, name: str | None, as_json: bool, background: bool) -> None:
+    """Create and launch a run of `config`; follow it and exit with its code, or return at once."""
+    from mopo_tui.manager import Store
+
+    runs = Store.open(root)
+    created = runs.create(config, name=name, command=["mopo", *sys.argv[1:]])
+    launch(runs, created, as_json=as_json, background=background)
+
+
+def launch(store: Store, chosen: Run, *, as_json: bool, background: bool) -> None:
+    """Launch a run folder and follow it, or return at once with its id on stdout."""
+    from engine import record
+    from mopo_tui.cli import output
+    from mopo_tui.cli.follow import follow
+
+    events = record.read_rows(chosen.folder / record.EVENTS)[1]
+    store.launch(chosen)
+    if not background:
+        raise typer.Exit(follow(store, chosen, as_json=as_json, events_from=events))
+    if as_json:
+        now = store.run(chosen.id)
+        output.document({"id": now.id, "folder": str(now.folder), "state": now.state.value, "result": now.result})
+        return
+    print(chosen.id)
+    output.narrate(f"started in {chosen.folder}; `mopo ls` shows it, `mopo stop {chosen.id[-4:]}` stops it")
+
+
+def resume(
+    run: RunArgument, store: RunsOption = None, as_json: JsonOption = False, background: BackgroundOption = False
+) -> None:
+    """Go on with a behaviour run that was stopped, failed or lost, from its last checkpoint."""
+    from mopo_tui.manager import Store, StoreError
+
+    runs = Store.open(store)
+    chosen = runs.find(run)
+    if chosen.job != "behaviour":
+        raise StoreError(
+            f"{chosen.id} is a run of kind {chosen.job or '?'}: only behaviour runs can be resumed; start it anew"
+        )
+    launch(runs, chosen, as_json=as_json, background=background)
+
+
+def stop(run: RunArgument, store: RunsOption = None) -> None:
+    """Ask a run to stop; it ends within seconds and keeps what it has."""
+    from mopo_tui.cli import output
+    from mopo_tui.manager import Store, StoreError
+
+    runs = Store.open(store)
+    chosen = runs.find(run)
+    if chosen.state.over:
+        raise StoreError(f"{chosen.id} is {chosen.state.value}: there is nothing to stop")
+    runs.stop(chosen)
+    output.narrate(f"asked {chosen.id} to stop")
+
+
+def logs(
+    run: RunArgument,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the run ends.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines; 0: all.")] = 0,
+    store: RunsOption = None,
+) -> None:
+    """Print what the run's process has written to its console."""
+    from engine import record
+    from mopo_tui.manager import Store
+    from mopo_tui.manager.state import clean
+
+    chosen = Store.open(store).find(run)
+    path = chosen.folder / record.CONSOLE
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    offset = len(path.read_bytes()) if path.is_file() else 0
+    whole = [clean(line) for line in text.splitlines()]
+    for line in whole[-lines:] if lines else whole:
+        print(line)
+    while follow:
+        from mopo_tui.manager.run import read_run
+
+        over = read_run(chosen.folder).state.over  # looked at before reading: what came last is still printed
+        sys.stdout.flush()
+        with open(path, "rb") if path.is_file() else open("/dev/null", "rb") as f:
+            f.seek(offset)
+            added = f.read()
+        end = len(added) if over else added.rfind(b"\n") + 1
+        offset += end
+        for line in added[:end].decode("utf-8", "replace").splitlines():
+            print(clean(line))
+        if over:
+            return
+        time.sleep(0.3)
+
+
+def _show_plan(resolved: Resolved, as_json: bool) -> None:
+    """The resolved configuration, where each value comes from, and whether the dataset is there."""
+    from engine.config import flat
+    from mopo_tui.cli import output
+    from mopo_tui.manager.datasets import dataset_status
+
+    config = resolved.config
+    status = dataset_status(config.task, config.dataset.size, config.dataset.seed)
+    values = flat(config)
+    if as_json:
+        output.document({"config": values, "origins": resolved.origins, "dataset": status.to_json()})
+        return
+    rows = output.table("key", "value", "from")
+    for key, value in values.items():
+        shown = " ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)
+        rows.add_row(key, shown, resolved.origins[key])
+    console = output.console()
+    console.print(rows)
+    what = (
+        f"present, fingerprint {status.fingerprint[:12]}"
+        if status.present
+        else "will be built as the run's first stage"
+    )
+    console.print(f"\ndataset {status.id}: {what}", soft_wrap=True)
