@@ -68,6 +68,23 @@ class TransitionDataset:
         return len(self.rows)
 
     @property
+    def id(self) -> str:
+        """The Minari id."""
+        return str(self.manifest["id"])
+
+    @property
+    def references(self) -> dict[str, Any]:
+        """Raw returns against which a run is read: "random", "do_nothing", "batch_mean", "batch_best", and the score's "scale"."""
+        references: dict[str, Any] = self.manifest["references"]
+        return references
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Numbers that describe the data: `engine.data.collect.report`."""
+        report: dict[str, Any] = self.manifest["report"]
+        return report
+
+    @property
     def fingerprint(self) -> str:
         """The content's SHA-256 as the manifest has it; `verify` recomputes it."""
         return str(self.manifest["fingerprint"])
@@ -156,7 +173,8 @@ class TransitionDataset:
                 raise DatasetError(f"dataset at {folder} has format {manifest['format']}, this program reads {FORMAT}")
             size, episodes = int(manifest["size"]), int(manifest["episodes"])
             observation_dim, action_dim = int(manifest["observation_dim"]), int(manifest["action_dim"])
-            str(manifest["fingerprint"])
+            for key in ("id", "fingerprint", "references", "report"):
+                manifest[key]
         except (KeyError, TypeError) as error:
             raise DatasetError(f"dataset at {folder}: {MANIFEST} lacks {error}; {again}") from None
         width = row_width(observation_dim, action_dim)

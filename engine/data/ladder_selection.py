@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from engine import envs
-from engine.config import BehaviourConfig
+from engine.config import BehaviourConfig, from_toml
 from engine.data.behaviours import FORMAT, LADDER, POLICIES, environment_versions, reaches
 from engine.data.dataset import DatasetError
 from engine.data.measure import Measured, measure, spread
 from engine.policy import Policy
-from engine.record import last_per_step, read_rows, write_json
+from engine.record import CHECKPOINTS, CONFIG, write_json
 from engine.tasks import TASKS, Behaviour, Task, behaviour
 
 EPISODES = 20
@@ -53,8 +53,8 @@ def _tasks_of(name: str) -> list[Task]:
 class _Measurements:
     """Float16 snapshots and what their stochastic episodes gave, each measured once."""
 
-    def __init__(self, source: Path, target: Path, trained: Behaviour) -> None:
-        self._source, self._target, self._behaviour = source, target, trained
+    def __init__(self, snapshots: Mapping[int, Policy], target: Path, trained: Behaviour) -> None:
+        self._snapshots, self._target, self._behaviour = snapshots, target, trained
         self._done: dict[int, dict[str, Any]] = {}
         self._envs = {t.environment: envs.make(t.environment) for t in _tasks_of(trained.name)}
         if not self._envs:
@@ -68,7 +68,7 @@ class _Measurements:
 
     def _measure(self, step: int) -> dict[str, Any]:
         name = f"{step:07d}.safetensors"
-        trained = Policy.load(self._source / name)
+        trained = self._snapshots[step]
         path = self._target / name
         trained.save(path, dtype=np.float16)
         policy = Policy.load(path)
@@ -98,25 +98,35 @@ def _summary(measured: Measured, returns: np.ndarray) -> dict[str, float]:
     return {**spread(returns), "length": float(measured.lengths.mean()), "episodes": len(returns)}
 
 
-def _first_to_reach(
-    steps: Sequence[int], curve: Sequence[Mapping[str, Any]], tasks: Sequence[Task], measurements: _Measurements
-) -> int:
+def _first_to_reach(snapshots: Mapping[int, Policy], tasks: Sequence[Task], measurements: _Measurements) -> int:
     """The first step whose snapshot ends every task's replay; the last step where none does."""
-    evaluated = {int(row["step"]): float(row["eval/return"]) for row in curve}
     goal = min((t.replay_until[1] for t in tasks), default=float("inf"))
     left = list(tasks)
-    for step in steps:
-        if evaluated.get(step, -np.inf) < NEAR * goal:
+    for step, policy in snapshots.items():
+        if policy.metadata["return"] < NEAR * goal:
             continue
         entry = measurements.of(step)
         left = [t for t in left if not reaches(t, entry["tasks"].get(t.name, entry))]
         if not left:
             return step
-    return steps[-1]
+    return max(snapshots)
+
+
+def _snapshots(source: Path) -> dict[int, Policy]:
+    """The policies NNNNNNN.safetensors of a folder, by step in order."""
+    try:
+        found = {int(path.stem): Policy.load(path) for path in sorted(source.glob("[0-9]*.safetensors"))}
+        for policy in found.values():
+            float(policy.metadata["return"]), float(policy.metadata["return_std"]), policy.metadata["versions"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{source}: a snapshot is damaged or lacks what training writes into it ({error})") from None
+    if not found:
+        raise DatasetError(f"{source}: no snapshots NNNNNNN.safetensors")
+    return found
 
 
 def select_ladder(source: Path, behaviour_name: str, target: Path, random_steps: int) -> list[dict[str, Any]]:
-    """Write the ladder of `behaviour_name` to `target` from the snapshots and curve.jsonl of a training run in `source`.
+    """Write the ladder of `behaviour_name` to `target` from the snapshots of a training run in the folder `source`.
 
     The first snapshot that reaches the target of every task fed by this behaviour is found by measuring candidates in order. Up to
     it 12 snapshots are taken, geometrically spaced in steps, and up to 6 after it. Each is converted to float16, read back, and
@@ -126,18 +136,16 @@ def select_ladder(source: Path, behaviour_name: str, target: Path, random_steps:
         ladder.json's snapshots.
 
     Raises:
-        DatasetError: `source` holds no snapshots or no curve.
+        DatasetError: `source` holds no snapshots, or others.
     """
     trained = behaviour(behaviour_name)
-    steps = sorted(int(p.stem) for p in source.glob("[0-9]*.safetensors"))
-    curve = list(last_per_step(read_rows(source / "curve.jsonl")[0]))
-    if not steps or not curve:
-        raise DatasetError(f"{source}: no snapshots NNNNNNN.safetensors with a curve.jsonl")
+    snapshots = _snapshots(source)
+    steps = list(snapshots)
     building = target.with_name(f".{target.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    measurements = _Measurements(source, building, trained)
-    medium = _first_to_reach(steps, curve, _tasks_of(behaviour_name), measurements)
+    measurements = _Measurements(snapshots, building, trained)
+    medium = _first_to_reach(snapshots, _tasks_of(behaviour_name), measurements)
     chosen = geometric(steps, steps[0], medium, UP_TO_TARGET)
     if medium != steps[-1]:
         chosen += geometric(steps, medium, steps[-1], AFTER_TARGET + 1)[1:]
@@ -170,8 +178,8 @@ def select_ladder(source: Path, behaviour_name: str, target: Path, random_steps:
             },
             "snapshots": entries,
             "curve": [
-                {"step": row["step"], "return": row["eval/return"], "return_std": row["eval/return_std"]}
-                for row in curve
+                {"step": step, "return": policy.metadata["return"], "return_std": policy.metadata["return_std"]}
+                for step, policy in snapshots.items()
             ],
         },
     )
@@ -183,19 +191,34 @@ def select_ladder(source: Path, behaviour_name: str, target: Path, random_steps:
     return entries
 
 
+def _run_config(source: Path) -> BehaviourConfig:
+    """The configuration of the run folder `source`; the default one where it is a bare folder of snapshots."""
+    path = source / CONFIG
+    return (
+        from_toml(BehaviourConfig, path.read_text(encoding="utf-8"), str(path)) if path.exists() else BehaviourConfig()
+    )
+
+
 def main() -> None:
     """The command `python -m engine.data.behaviours <folder of snapshots> <behaviour>`."""
     parser = argparse.ArgumentParser(prog="python -m engine.data.behaviours", description=__doc__)
-    parser.add_argument("source", type=Path, help="folder of NNNNNNN.safetensors and curve.jsonl")
+    parser.add_argument("source", type=Path, help="folder of NNNNNNN.safetensors, or a run that trained a behaviour")
     parser.add_argument("behaviour", help="name of the behaviour table")
     parser.add_argument("--target", type=Path, help="where to write the ladder (default: the shipped one)")
     parser.add_argument(
-        "--random-steps", type=int, default=BehaviourConfig().random_steps, help="uniform actions at the run's start"
+        "--random-steps",
+        type=int,
+        help="uniform actions at the run's start (default: what the run's configuration says)",
     )
     arguments = parser.parse_args()
     try:
-        target = arguments.target or POLICIES / arguments.behaviour
-        entries = select_ladder(arguments.source, arguments.behaviour, target, arguments.random_steps)
+        source, target = arguments.source, arguments.target or POLICIES / arguments.behaviour
+        random_steps = arguments.random_steps
+        if random_steps is None:
+            random_steps = _run_config(source).random_steps
+        if (source / CHECKPOINTS / "snapshots").is_dir():
+            source = source / CHECKPOINTS / "snapshots"
+        entries = select_ladder(source, arguments.behaviour, target, random_steps)
     except ValueError as error:
         sys.exit(f"error: {error}")
     size = sum(path.stat().st_size for path in target.iterdir())
