@@ -116,8 +116,6 @@ def _train(config: TrainConfig, data_root: Path, recorder: Recorder, stop: Any) 
     chosen = task(config.task)
     dataset, progress = _open_or_build(config, data_root, recorder, stop)
     recorder.environment(**describe(compute, chosen, dataset))
-    message = f"{dataset.id}: {len(dataset)} transitions, fingerprint {dataset.fingerprint[:12]}"
-    recorder.event("dataset", message, id=dataset.id, size=len(dataset), fingerprint=dataset.fingerprint)
     RECIPES[config.algorithm](Training(config, chosen, dataset, recorder, progress, compute, stop, recorder.folder))
 
 
@@ -141,21 +139,18 @@ def _open_or_build(config: TrainConfig | DatasetConfig, data_root: Path, recorde
             progress.update(done / total, f"{done}/{total} transitions")
 
         dataset = build_dataset(chosen, size, seed, data_root, on_progress, stop)
+    identifier, fingerprint = dataset.manifest["id"], dataset.fingerprint
+    message = f"{identifier}: {len(dataset)} transitions, fingerprint {fingerprint[:12]}"
+    recorder.event("dataset", message, id=identifier, size=len(dataset), fingerprint=fingerprint)
     return dataset, progress
 
 
 def _build(config: DatasetConfig, data_root: Path, recorder: Recorder, stop: Any) -> None:
     dataset, _progress = _open_or_build(config, data_root, recorder, stop)
-    recorder.event(
-        "dataset",
-        f"{dataset.id}: {len(dataset)} transitions, fingerprint {dataset.fingerprint[:12]}",
-        id=dataset.id,
-        size=len(dataset),
-        fingerprint=dataset.fingerprint,
-    )
+    about = dataset.manifest
     recorder.summary(force=True, stage="data", stage_progress=1.0, progress=1.0, eta_s=0.0)
     recorder.result(
-        dataset=dataset.id, fingerprint=dataset.fingerprint, report=dataset.report, references=dataset.references
+        dataset=about["id"], fingerprint=about["fingerprint"], report=about["report"], references=about["references"]
     )
 
 

@@ -35,7 +35,7 @@ class Policy:
 
     def distribution(self, observation: NDArray[Any]) -> tuple[Array, Array]:
         """μ and log σ before the tanh; observation (obs,) or (batch, obs)."""
-        h: NDArray[Any] = np.asarray(observation, dtype=np.float32)
+        h: Any = np.asarray(observation, dtype=np.float32)
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             h = np.maximum(h @ weight + bias, 0)
         out = h @ self.weights[-1] + self.biases[-1]

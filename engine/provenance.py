@@ -15,6 +15,18 @@ from engine.compute import Compute
 from engine.data.dataset import TransitionDataset
 from engine.tasks import Task
 
+DATASET_KEYS = (
+    "id",
+    "origin",
+    "environment",
+    "seed",
+    "size",
+    "episodes",
+    "fingerprint",
+    "ladder",
+    "versions",
+    "report",
+)
 LIBRARIES = ("torch", "numpy", "gymnasium", "mujoco", "minari")
 
 
@@ -61,6 +73,6 @@ def describe(compute: Compute, task: Task, dataset: TransitionDataset) -> dict[s
         "git_commit": git_commit(),
         "compute": compute.record(),
         "environment": {"id": task.environment},
-        "dataset": {**dataset.report, "id": dataset.id, "fingerprint": dataset.fingerprint, "size": len(dataset)},
-        "references": dataset.references,
+        "dataset": {name: dataset.manifest[name] for name in DATASET_KEYS},
+        "references": dataset.manifest["references"],
     }
