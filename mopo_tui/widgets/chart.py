@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rich.markup import escape
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region
@@ -11,6 +14,7 @@ from textual.widget import Widget
 from mopo_tui.widgets.drawing import Ink, draw
 from mopo_tui.widgets.palette import colour
 from mopo_tui.widgets.plot import Plot
+from mopo_tui.widgets.words import cut, fitting
 
 Row = list[tuple[str, Ink]]
 
@@ -21,6 +25,8 @@ class Chart(Widget, can_focus=True):
     def __init__(self, plot: Plot | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._plot = plot or Plot()
+        self._title = ""
+        self._numbers: tuple[str, ...] = ()
         self._rows: list[Row] = []
         self._drawn_for: tuple[int, int] = (0, 0)
 
@@ -29,13 +35,10 @@ class Chart(Widget, can_focus=True):
         """What is shown."""
         return self._plot
 
-    def show(self, plot: Plot, title: str = "", subtitle: str = "") -> None:
-        """Show `plot` under a title and over a subtitle (Textual markup)."""
-        if title != self.border_title:
-            self.border_title = title
-        if subtitle != self.border_subtitle:
-            self.border_subtitle = subtitle
-        self._plot = plot
+    def show(self, plot: Plot, title: str = "", numbers: Sequence[str] = ()) -> None:
+        """Show `plot` under a title and over its most important numbers, as many as fit, the first ones first."""
+        self._title, self._numbers, self._plot = title, tuple(numbers), plot
+        self._write_border()
         size = self.size
         if not size.area or self._drawn_for != (size.height, size.width):
             self.refresh()
@@ -44,6 +47,17 @@ class Chart(Widget, can_focus=True):
         changed = [i for i, row in enumerate(self._rows) if row != before[i]]
         if changed:
             self.refresh(*(Region(0, i, size.width, 1) for i in changed))
+
+    def _write_border(self) -> None:
+        room = max(self.outer_size.width - 6, 0)
+        title, subtitle = escape(cut(self._title, room)), escape(fitting(self._numbers, room))
+        if title != self.border_title:
+            self.border_title = title
+        if subtitle != self.border_subtitle:
+            self.border_subtitle = subtitle
+
+    def on_resize(self) -> None:
+        self._write_border()
 
     def _draw(self, height: int, width: int) -> list[Row]:
         grid = draw(self._plot, height, width)

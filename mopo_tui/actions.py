@@ -1,0 +1,76 @@
+"""Every action a key can ask for, in one table: bindings, footer, help and command palette are made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that a person can ask for.
+
+    Attributes:
+        name: the Textual action; screen or widget has a method `action_<name>`.
+        keys: as Textual names them; the first one stands in footer and help.
+        shown: how the first key is written there.
+        label: one or two words for the footer.
+        help: one line for the help and the palette.
+        where: the screen or widget it belongs to.
+        footer: whether the footer has room for it.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    shown: str
+    label: str
+    help: str
+    where: str
+    footer: bool = True
+    priority: bool = False
+
+
+TITLES = {
+    "everywhere": "Everywhere",
+    "list": "List of runs",
+    "dashboard": "Dashboard",
+    "compare": "Compare",
+    "form": "New run",
+}
+
+ACTIONS: tuple[Action, ...] = (
+    Action("move(-1)", ("up", "k"), "↑ k", "Up", "one run up", "list", footer=False),
+    Action("move(1)", ("down", "j"), "↓ j", "Down", "one run down", "list", footer=False),
+    Action("page(-1)", ("pageup",), "PgUp", "Page up", "one page up", "list", footer=False),
+    Action("page(1)", ("pagedown",), "PgDn", "Page down", "one page down", "list", footer=False),
+    Action("first", ("g", "home"), "g", "First", "the newest run", "list", footer=False),
+    Action("last", ("G", "end"), "G", "Last", "the oldest run", "list", footer=False),
+    Action("open", ("enter",), "⏎", "Open", "go to the run's panels", "list"),
+    Action("back", ("escape",), "Esc", "Runs", "back to the list of runs", "dashboard"),
+    Action("new", ("a",), "a", "New run", "start a run: task, algorithm, preset, seed", "dashboard"),
+    Action("mark", ("space",), "Space", "Mark", "mark the run for comparing, or unmark it; two at most", "dashboard"),
+    Action("compare", ("c",), "c", "Compare", "the two marked runs side by side on the same axes", "dashboard"),
+    Action("stop", ("s",), "s", "Stop", "ask the run to stop; it keeps what it has", "dashboard"),
+    Action("zoom", ("z",), "z", "Zoom", "one panel on the whole area; Tab chooses the next", "dashboard"),
+    Action("log_scale", ("L",), "L", "Log", "validation loss on a logarithmic or linear axis", "dashboard", footer=False),
+    Action("close", ("escape",), "Esc", "Back", "back to the dashboard", "compare"),
+    Action("next_panel", ("tab", "z"), "Tab", "Next panel", "the next panel, where only one fits", "compare"),
+    Action("log_scale", ("L",), "L", "Log", "validation loss on a logarithmic or linear axis", "compare"),
+    Action("start", ("enter",), "⏎", "Start", "start the run", "form", priority=True),
+    Action("next_field", ("down",), "↓", "Next", "the next field", "form", footer=False, priority=True),
+    Action("previous_field", ("up",), "↑", "Previous", "the field before", "form", footer=False, priority=True),
+    Action("close", ("escape",), "Esc", "Cancel", "leave without starting anything", "form"),
+    Action("help", ("question_mark",), "?", "Help", "what each key does", "everywhere"),
+    Action("quit", ("q",), "q", "Quit", "leave the app; runs go on", "everywhere"),
+    Action("command_palette", ("ctrl+p",), "^p", "Palette", "find an action by its name", "everywhere", footer=False),
+)
+
+
+def bindings(where: str) -> list[BindingType]:
+    """The bindings of one screen or widget."""
+    return [
+        Binding(",".join(a.keys), a.name, a.label, show=a.footer, key_display=a.shown, priority=a.priority, tooltip=a.help)
+        for a in ACTIONS
+        if a.where == where
+    ]

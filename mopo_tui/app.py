@@ -1,0 +1,170 @@
+"""`mopo-tui`: the app. Owns the store, the poller and what is read so far; screens show it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from textual import on, work
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+from textual.theme import Theme
+
+from engine.config import TrainConfig
+from mopo_tui.actions import ACTIONS, bindings
+from mopo_tui.manager import Run, Store
+from mopo_tui.manager.new_run import resolve_run
+from mopo_tui.poller import Poller, RunsChanged, ViewChanged
+from mopo_tui.run_view import RunView
+from mopo_tui.screens.base import RunsScreen
+from mopo_tui.screens.dashboard import Dashboard
+from mopo_tui.screens.help import HelpScreen
+from mopo_tui.widgets.words import short_id, title_of
+
+_VIEWS_KEPT = 20
+
+DARK = Theme(
+    name="mopo-dark",
+    dark=True,
+    primary="#56b4e9",
+    secondary="#8b949e",
+    accent="#e69f00",
+    foreground="#d6dbe0",
+    background="#12161b",
+    surface="#181d23",
+    panel="#222931",
+    success="#2bb58c",
+    warning="#e69f00",
+    error="#e8703a",
+    variables={"border": "#38414b", "border-blurred": "#38414b", "footer-key-foreground": "#56b4e9", "footer-background": "#12161b"},
+)
+LIGHT = Theme(
+    name="mopo-light",
+    dark=False,
+    primary="#1f7fb8",
+    secondary="#5f6872",
+    accent="#a86f00",
+    foreground="#24292f",
+    background="#fbfbfa",
+    surface="#f2f3f3",
+    panel="#e6e8ea",
+    success="#00795a",
+    warning="#a86f00",
+    error="#bd4a00",
+    variables={"border": "#c3c8cd", "border-blurred": "#c3c8cd", "footer-key-foreground": "#1f7fb8", "footer-background": "#fbfbfa"},
+)
+
+
+class MopoApp(App[None]):
+    """The terminal app on one store.
+
+    Args:
+        store: whose runs are shown.
+        run: the id of the run to open on.
+    """
+
+    TITLE = "mopo-tui"
+    CSS_PATH = "app.tcss"
+    BINDINGS = bindings("everywhere")
+
+    def __init__(self, store: Store, run: str | None = None) -> None:
+        super().__init__()
+        self.store = store
+        self.host = os.uname().nodename
+        self.place = _place(store.root)
+        self.runs: tuple[Run, ...] = ()
+        self.looked = False  # whether the store has been read at all
+        self.views: dict[str, RunView] = {}
+        self.poller = Poller(self, store)
+        self._open_on = run
+
+    def on_mount(self) -> None:
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = DARK.name
+        self.push_screen(Dashboard(self._open_on))
+        self.poller.start()
+
+    def on_unmount(self) -> None:
+        self.poller.end()
+
+    # --- what the poller says ---------------------------------------------------------------------------------------------------------
+
+    @on(RunsChanged)
+    def _take_runs(self, message: RunsChanged) -> None:
+        self.runs, self.looked = message.runs, True
+        for screen in self._screens():
+            screen.show_runs(self.runs)
+        self.watch()
+
+    @on(ViewChanged)
+    def _take_view(self, message: ViewChanged) -> None:
+        view = message.view
+        self.views.pop(view.run_id, None)
+        self.views[view.run_id] = view
+        while len(self.views) > _VIEWS_KEPT:
+            self.views.pop(next(iter(self.views)))
+        for screen in self._screens():
+            screen.show_view(view)
+
+    def _screens(self) -> list[RunsScreen]:
+        return [screen for screen in self.screen_stack if isinstance(screen, RunsScreen) and screen.is_mounted]
+
+    def watch(self) -> None:
+        """Tell the poller which runs the uppermost screen shows."""
+        screens = self._screens()
+        if screens:
+            self.poller.watch(screens[-1].watched())
+
+    # --- what screens ask for -----------------------------------------------------------------------------------------------------------
+
+    def resolve(self, values: Mapping[str, Any]) -> TrainConfig:
+        """A training configuration as `mopo run` would make it: files and variables below `values`.
+
+        Raises:
+            ConfigError: one line on what is wrong.
+        """
+        return resolve_run([("form", values)]).config
+
+    @work(thread=True)
+    def stop_run(self, run: Run) -> None:
+        """Ask the run to stop; a toast says what happened."""
+        name = f"{title_of(run)} ({short_id(run.id)})"
+        try:
+            self.store.stop(run)
+        except (OSError, ValueError) as error:
+            self.call_from_thread(self.notify, f"{name}: {error}", title="Not stopped", severity="error")
+        else:
+            self.call_from_thread(self.notify, f"{name} is asked to stop; it ends within seconds.", title="Stopping")
+            self.poller.look()
+
+    def action_help(self) -> None:
+        """What each key does."""
+        self.push_screen(HelpScreen())
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette: the actions that are valid here, and the theme."""
+        here = {"everywhere", "dashboard" if isinstance(screen, Dashboard) else "compare"}
+        for action in ACTIONS:
+            if action.where not in here or action.name == "command_palette":
+                continue
+            target = self if action.where == "everywhere" else screen
+            if target.check_action(action.name, ()):
+                yield SystemCommand(action.label, f"{action.help} ({action.shown})", getattr(target, f"action_{action.name}"))
+        other = LIGHT if self.current_theme.dark else DARK
+        yield SystemCommand(
+            f"{'Light' if other is LIGHT else 'Dark'} theme", "change the colours", lambda: self._use_theme(other.name)
+        )
+
+    def _use_theme(self, name: str) -> None:
+        self.theme = name
+        for screen in self._screens():
+            screen.show_runs(self.runs)
+
+
+def _place(path: Path) -> str:
+    home = str(Path.home())
+    text = str(path)
+    return "~" + text[len(home) :] if text.startswith(home + os.sep) else text

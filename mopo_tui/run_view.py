@@ -1,0 +1,113 @@
+"""What the panels know of one run: columns read off the UI thread, never changed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mopo_tui.manager.series import RunReader, Series
+from mopo_tui.widgets.scale import Floats
+
+SERIES = (
+    "eval/return",
+    "eval/normalized_score",
+    "eval/progress",
+    "train/return",
+    "rollout/penalty",
+    "uncertainty/p50",
+    "uncertainty/p95",
+    "uncertainty/data_p50",
+    "uncertainty/data_p95",
+)
+LOSS = "dynamics/val_loss/"
+
+
+@dataclass(frozen=True, eq=False)
+class RunView:
+    """One run's columns at one moment.
+
+    Attributes:
+        losses: by member.
+        histograms: newest counts (162,) of u, by name ("rollout", "data").
+        problem: why the columns could not be read; empty where they could.
+    """
+
+    run_id: str
+    losses: Mapping[int, Series] = field(default_factory=dict)
+    series: Mapping[str, Series] = field(default_factory=dict)
+    histograms: Mapping[str, Floats] = field(default_factory=dict)
+    elites: tuple[int, ...] = ()
+    references: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+    def last(self, name: str) -> float | None:
+        """The newest finite value of a series."""
+        if name not in self.series:
+            return None
+        values = np.asarray(self.series[name].value, dtype=np.float64)
+        values = values[np.isfinite(values)]
+        return float(values[-1]) if values.size else None
+
+    def reference(self, name: str) -> float | None:
+        """The raw return of a reference ("random", "do_nothing", "batch_mean", "batch_best")."""
+        entry = self.references.get(name)
+        value = entry.get("return") if isinstance(entry, Mapping) else None
+        try:
+            return None if value is None or not np.isfinite(float(value)) else float(value)
+        except (TypeError, ValueError):
+            return None
+
+
+def read_view(run_id: str, reader: RunReader) -> RunView:
+    """The columns that the panels need, out of what the reader has."""
+    names = reader.names()
+    losses = {}
+    for name in names:
+        member = name.removeprefix(LOSS)
+        if member != name and member.isdigit():
+            losses[int(member)] = reader.series(name)
+    histograms = {}
+    for name in ("rollout", "data"):
+        counts = reader.histogram(name)
+        if counts is not None:
+            histograms[name] = np.asarray(counts, dtype=np.float64)
+    return RunView(
+        run_id=run_id,
+        losses=dict(sorted(losses.items())),
+        series={name: reader.series(name) for name in SERIES if name in names},
+        histograms=histograms,
+        elites=tuple(reader.elites),
+        references=dict(reader.references or {}),
+    )
+
+
+class Readers:
+    """The readers of the runs opened last; each goes on where it stopped."""
+
+    def __init__(self, most: int = 8) -> None:
+        self._most = most
+        self._readers: dict[str, RunReader] = {}
+
+    def refresh(self, run_id: str, folder: Path) -> RunView | None:
+        """The run's view where anything is new since the last call, or at the first; else None."""
+        reader = self._readers.pop(run_id, None)
+        first = reader is None
+        if reader is None:
+            reader = RunReader(folder)
+        self._readers[run_id] = reader
+        while len(self._readers) > self._most:
+            self._readers.pop(next(iter(self._readers)))
+        try:
+            changed = reader.refresh()
+            return read_view(run_id, reader) if changed or first else None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            self._readers.pop(run_id)
+            return RunView(run_id, problem=f"cannot be read: {error}")
+
+    def again(self, run_id: str) -> RunView | None:
+        """The view as it was read last, without reading; None where the run is not open."""
+        return read_view(run_id, self._readers[run_id]) if run_id in self._readers else None

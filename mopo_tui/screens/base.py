@@ -1,0 +1,33 @@
+"""What the poller's news means for a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from textual.screen import Screen
+
+from mopo_tui.manager import Run
+from mopo_tui.run_view import RunView
+
+if TYPE_CHECKING:
+    from mopo_tui.app import MopoApp
+
+
+class RunsScreen(Screen[None]):
+    """A screen that shows runs; the app hands on what the poller posts."""
+
+    @property
+    def mopo(self) -> MopoApp:
+        """The app, with its store and what is read so far."""
+        return cast("MopoApp", self.app)
+
+    def show_runs(self, runs: Sequence[Run]) -> None:
+        """The list of runs changed."""
+
+    def show_view(self, view: RunView) -> None:
+        """A watched run has new rows."""
+
+    def watched(self) -> tuple[str, ...]:
+        """The runs whose rows this screen shows."""
+        return ()

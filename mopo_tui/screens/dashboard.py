@@ -1,0 +1,250 @@
+"""The dashboard: the list of runs, and of the chosen one its head and three live panels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container, Horizontal, Vertical
+from textual.widgets import Footer, Static
+
+from mopo_tui.actions import bindings
+from mopo_tui.manager import Run
+from mopo_tui.run_view import RunView
+from mopo_tui.screens.base import RunsScreen
+from mopo_tui.widgets.chart import Chart
+from mopo_tui.widgets.palette import STATES, colour
+from mopo_tui.widgets.panels import PANELS, panels
+from mopo_tui.widgets.run_header import RunHeader
+from mopo_tui.widgets.run_list import RunList
+from mopo_tui.widgets.words import cut, short_id, title_of
+
+MOST_MARKED = 2
+WIDE = 100  # columns from which list and panels stand side by side
+
+WELCOME = """No runs yet.
+
+Press  a  to start one here, or in a shell:
+
+  mopo run --task ant-angle --preset quick
+
+A run goes on when you leave this app."""
+
+
+class Dashboard(RunsScreen):
+    """List left, panels right; one at a time where the terminal is narrow."""
+
+    BINDINGS = bindings("dashboard")
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide"), (160, "-very-wide")]
+
+    def __init__(self, start_with: str | None = None) -> None:
+        super().__init__()
+        self._start_with = start_with
+        self._log = True
+        self._seen = False
+        self.marked: tuple[str, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="top")
+        with Horizontal(id="body"):
+            with Vertical(id="left"):
+                yield RunList(id="runs")
+                yield Static(WELCOME, id="welcome")
+            with Vertical(id="right"):
+                yield RunHeader(id="header")
+                with Container(id="panels"):
+                    for name in PANELS:
+                        yield Chart(id=name, classes="panel")
+        yield Footer(show_command_palette=False, compact=True)
+
+    @property
+    def runs(self) -> RunList:
+        """The list."""
+        return self.query_one(RunList)
+
+    def on_mount(self) -> None:
+        self.query_one("#left").border_title = "Runs"
+        self.runs.focus()
+        self.show_runs(self.mopo.runs)
+
+    def watched(self) -> tuple[str, ...]:
+        run = self.runs.chosen if self.is_mounted else None
+        return (run.id,) if run is not None else ()
+
+    # --- showing --------------------------------------------------------------------------------------------------------------------
+
+    def show_runs(self, runs: Sequence[Run]) -> None:
+        there = {run.id for run in runs}
+        self.marked = tuple(m for m in self.marked if m in there)
+        self.runs.show(runs, self.marked)
+        self.set_class(not runs and self.mopo.looked, "-empty")
+        if not runs:
+            self.remove_class("-panels")
+        if self._start_with in there and self._start_with is not None:
+            self.runs.choose(self._start_with)
+            self._start_with = None
+            self.action_open()
+        self._show_top(runs)
+        self._show_chosen()
+        self.refresh_bindings()
+
+    def show_view(self, view: RunView) -> None:
+        run = self.runs.chosen
+        if run is not None and view.run_id == run.id:
+            self._show_panels(run)
+
+    def _show_top(self, runs: Sequence[Run]) -> None:
+        dark = self.app.current_theme.dark
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(" mopo-tui", f"bold {colour('text', dark)}")
+        text.append(f"  {self.mopo.host}", colour("muted", dark))
+        for state, (glyph, ink) in STATES.items():
+            count = sum(run.state.value == state for run in runs)
+            if count:
+                text.append(f"  {glyph} {count} {state}", colour(ink, dark))
+        room = self.size.width - len(text) - 3
+        place = self.mopo.place
+        if room >= 12:
+            place = place if len(place) <= room else "…" + place[-(room - 1) :]
+            text.append(" " * (room - len(place) + 2) + place, colour("faint", dark))
+        self.query_one("#top", Static).update(text)
+
+    def on_resize(self) -> None:
+        self._show_top(self.mopo.runs)
+
+    def _show_chosen(self) -> None:
+        run = self.runs.chosen
+        self.query_one(RunHeader).show(run)
+        if run is not None:
+            self._show_panels(run)
+
+    def _show_panels(self, run: Run) -> None:
+        for name, panel in panels(run, self.mopo.views.get(run.id), self._log).items():
+            self.query_one(f"#{name}", Chart).show(panel.plot, panel.title, panel.numbers)
+
+    @on(RunList.Chosen)
+    def _choose(self) -> None:
+        self.mopo.watch()
+        self._show_chosen()
+        self.refresh_bindings()
+
+    # --- actions --------------------------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether a key is valid now; the footer shows those that are."""
+        if not self.is_mounted:
+            return True
+        run = self.runs.chosen
+        in_panels = not self.runs.has_focus
+        match action:
+            case "back":
+                return in_panels or self.has_class("-zoomed")
+            case "mark":
+                return run is not None and not run.problem
+            case "compare":
+                return len(self.marked) == MOST_MARKED
+            case "stop":
+                return run is not None and run.state.value in ("running", "paused")
+            case "zoom":
+                return run is not None and (in_panels or self.has_class("-wide", "-very-wide"))
+            case "log_scale":
+                return run is not None
+        return True
+
+    @on(RunList.Opened)
+    def action_open(self) -> None:
+        """Go to the panels."""
+        self.add_class("-panels")
+        self.query_one("#score", Chart).focus()
+        self.refresh_bindings()
+
+    def action_back(self) -> None:
+        """One layer out: from a zoomed panel to all panels, from the panels to the list."""
+        if self.has_class("-zoomed"):
+            self._zoom(None)
+        else:
+            self.remove_class("-panels")
+            self.runs.focus()
+        self.refresh_bindings()
+
+    def action_zoom(self) -> None:
+        """The focused panel alone, or all of them again."""
+        if self.has_class("-zoomed"):
+            self._zoom(None)
+            return
+        focused = self.focused
+        if not isinstance(focused, Chart):
+            focused = self.query_one("#score", Chart)
+        self.add_class("-panels")
+        focused.focus()
+        self._zoom(focused)
+
+    def _zoom(self, chosen: Chart | None) -> None:
+        self.set_class(chosen is not None, "-zoomed")
+        for chart in self.query(Chart):
+            chart.set_class(chart is chosen, "-chosen")
+        self.refresh_bindings()
+
+    def on_descendant_focus(self) -> None:
+        """Tab while zoomed shows the panel it goes to."""
+        if self.has_class("-zoomed"):
+            if isinstance(self.focused, Chart):
+                self._zoom(self.focused)
+            else:
+                self._zoom(None)
+        self.refresh_bindings()
+
+    def action_mark(self) -> None:
+        """Mark the chosen run, or unmark it."""
+        run = self.runs.chosen
+        if run is None:
+            return
+        if run.id in self.marked:
+            self.marked = tuple(m for m in self.marked if m != run.id)
+        elif len(self.marked) == MOST_MARKED:
+            self.notify("Two runs are marked already: press c to compare them, or unmark one with space.", severity="warning")
+            return
+        else:
+            self.marked = (*self.marked, run.id)
+        self.runs.show(self.mopo.runs, self.marked)
+        self.refresh_bindings()
+
+    def action_compare(self) -> None:
+        """The marked runs side by side."""
+        from mopo_tui.screens.compare import CompareScreen
+
+        self.app.push_screen(CompareScreen(self.marked, self._log))
+
+    def action_new(self) -> None:
+        """The form of a new run."""
+        from mopo_tui.screens.new_run import NewRunScreen
+
+        def started(run: Run | None) -> None:
+            if run is not None:
+                self._start_with = run.id
+                self.mopo.poller.look()
+
+        self.app.push_screen(NewRunScreen(self.mopo.store, self.mopo.resolve), started)
+
+    def action_stop(self) -> None:
+        """Ask, then stop the chosen run."""
+        from mopo_tui.screens.confirm import ConfirmScreen
+
+        run = self.runs.chosen
+        if run is None:
+            return
+        question = f"Stop {title_of(run)} ({short_id(run.id)})?"
+        about = "It keeps what it has recorded; its policy stays as it is now."
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.mopo.stop_run(run)
+
+        self.app.push_screen(ConfirmScreen(cut(question, 60), about, "Stop it"), answered)
+
+    def action_log_scale(self) -> None:
+        """Validation loss on the other kind of axis."""
+        self._log = not self._log
+        self._show_chosen()

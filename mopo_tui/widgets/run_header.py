@@ -1,0 +1,131 @@
+"""The head of the chosen run: what it is, how it stands, and its most important number, large."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Digits, Static
+
+from mopo_tui.manager import Run
+from mopo_tui.widgets.palette import STATES, colour
+from mopo_tui.widgets.scale import number
+from mopo_tui.widgets.words import bar, cut, default_named, duration, headline, short_id
+
+
+class RunHeader(Horizontal):
+    """Four rows: what, state with its reason, stage, progress with ETA and speed; right of them the score or return."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._run: Run | None = None
+        self._shown: tuple[str, str, str] = ("", "", "")
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="about")
+        with Vertical(id="headline"):
+            yield Digits("", id="number")
+            yield Static(id="number-label")
+
+    def show(self, run: Run | None) -> None:
+        """Show that run."""
+        self._run = run
+        self._update()
+
+    def on_resize(self) -> None:
+        self._update()
+
+    def _update(self) -> None:
+        if not self.is_mounted:
+            return
+        about = self._about()
+        digits, label = self._headline()
+        shown = (about.markup, digits, label)
+        if shown == self._shown:
+            return
+        if shown[0] != self._shown[0]:
+            self.query_one("#about", Static).update(about)
+        if digits != self._shown[1]:
+            self.query_one("#number", Digits).update(digits)
+        if label != self._shown[2]:
+            self.query_one("#number-label", Static).update(label)
+        self._shown = shown
+
+    def _headline(self) -> tuple[str, str]:
+        if self._run is None or self._run.problem:
+            return "", ""
+        label, value = headline(self._run)
+        if value is None:
+            return "", ""
+        best = self._run.score_best if "score" in label else self._run.return_best
+        return number(value).replace("−", "-"), label + (f", best {number(best)}" if best is not None else "")
+
+    def _about(self) -> Text:
+        run = self._run
+        text = Text(no_wrap=True, overflow="ellipsis")
+        if run is None:
+            return text
+        dark = self.app.current_theme.dark
+
+        def add(part: str, ink: str = "text", bold: bool = False) -> None:
+            text.append(part, f"{'bold ' if bold else ''}{colour(ink, dark)}")
+
+        width = max(self.size.width - 30, 20)
+        if run.problem:
+            add(run.id + "\n", bold=True)
+            add(run.problem, "vermillion")
+            return text
+        what = run.algorithm if run.job == "train" else run.job
+        add(run.task, bold=True)
+        add(f"  {what}", "sky", bold=True)
+        add(f"  seed {run.seed}")
+        add(f"  {run.preset}  {short_id(run.id)}" if run.preset else f"  {short_id(run.id)}", "muted")
+        if not default_named(run):
+            add(f"  {run.name}", "text")
+        glyph, ink = STATES[run.state.value]
+        add(f"\n{glyph} {run.state.value}", ink, bold=True)
+        if run.reason:
+            add(f"  {run.reason}", "text")
+        elif alert := run.summary.get("alert"):
+            add(f"  ! {alert}", "yellow")
+        add("\n")
+        detail = str(run.summary.get("detail") or "")
+        if run.state.value in ("running", "paused", "stopped", "failed", "lost") and run.stage:
+            add(f"{run.stage}", "text")
+            add(f"  {detail}" if detail else "", "muted")
+        elif run.state.value == "finished" and run.result is not None:
+            add(_finished(run), "muted")
+        elif run.state.value == "queued":
+            add("waits to be started", "muted")
+        add("\n")
+        done, left = bar(run.progress, min(max(width - 36, 8), 40))
+        add(done, ink)
+        add(left, "faint")
+        add(f" {run.progress * 100:3.0f} %", "text")
+        if run.state.value in ("running", "paused"):
+            if run.eta_s is not None:
+                add(f"  {duration(run.eta_s)} left", "text")
+            speed = run.summary.get("speed")
+            if isinstance(speed, (int, float)):
+                add(f"  {number(float(speed))} {cut(str(run.summary.get('speed_unit') or ''), 12)}", "muted")
+        return text
+
+
+def _finished(run: Run) -> str:
+    result = run.result or {}
+    words = []
+    if isinstance(wall := result.get("wall_s"), (int, float)):
+        words.append(f"took {duration(float(wall))}")
+    final = result.get("final")
+    if isinstance(final, dict):
+        if isinstance(episodes := final.get("episodes"), int):
+            words.append(f"{episodes} final episodes")
+        if isinstance(value := final.get("return"), (int, float)):
+            spread = final.get("return_stderr")
+            words.append(
+                f"return {number(float(value))}"
+                + (f" ± {number(float(spread), 2)}" if isinstance(spread, (int, float)) else "")
+            )
+        if isinstance(value := final.get("progress"), (int, float)):
+            words.append(f"progress {number(float(value))}")
+    return "  ".join(words)
