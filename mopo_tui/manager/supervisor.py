@@ -22,6 +22,7 @@ from typing import Any
 from engine import record
 from mopo_tui.manager import identity
 
+LOCK_SECONDS = 1.0
 _LOCK = "supervisor.lock"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -95,8 +96,9 @@ def supervise(folder: Path, command: Sequence[str] | None = None) -> int:
     }
     if error:
         ended["error"] = error
+    with contextlib.suppress(OSError):  # a full disk must not keep the last word from being tried
+        record.append_row(folder / record.ATTEMPTS, {**ended, "event": "end"})
     record.write_json(folder / record.EXIT, ended)
-    record.append_row(folder / record.ATTEMPTS, {**ended, "event": "end"})
     return int(ended["returncode"])
 
 
@@ -152,15 +154,20 @@ class _Engine:
 
 def _lock(folder: Path) -> int | None:
     """The descriptor that holds the run for this supervisor until it ends in any way; None where another one has it."""
+    (folder / record.CONTROL).mkdir(exist_ok=True)
     descriptor = os.open(folder / record.CONTROL / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except OSError:
-        pass  # a file system without locks: the launcher has looked at the state
-    return descriptor
+    end = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if time.monotonic() > end:
+                os.close(descriptor)
+                return None
+            time.sleep(0.05)  # the last attempt's supervisor may still be on its way out
+        except OSError:
+            return descriptor  # a file system without locks: the launcher has looked at the state
 
 
 def _threads(folder: Path) -> int:

@@ -1,0 +1,77 @@
+"""Where a configuration's values come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.config import ConfigError
+from mopo_tui.manager import locations
+from mopo_tui.manager.datasets import dataset_status, datasets, is_built
+from mopo_tui.manager.new_run import cores, resolve_run
+
+
+def test_precedence_and_origins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def coefficient(layers: list[tuple[str, dict[str, float]]], file: Path | None = None) -> tuple[object, str]:
+        resolved = resolve_run(layers, file)
+        return resolved.config.rollout.coefficient, resolved.origins["rollout.coefficient"]
+
+    assert coefficient([]) == (1.0, "task ant-angle")
+    locations.user_config().parent.mkdir(parents=True)
+    locations.user_config().write_text('rollout.coefficient = 2\n[paths]\ndata = "x"\n')
+    assert coefficient([]) == (2.0, str(locations.user_config()))
+    project = Path.cwd() / "mopo.toml"
+    project.write_text("[rollout]\ncoefficient = 3\n")
+    assert coefficient([]) == (3.0, str(project))
+    named = tmp_path / "named.toml"
+    named.write_text("rollout.coefficient = 4\n")
+    assert coefficient([], named) == (4.0, str(named))
+    monkeypatch.setenv("MOPO_ROLLOUT_COEFFICIENT", "5")
+    assert coefficient([], named) == (5.0, "MOPO_ROLLOUT_COEFFICIENT")
+    layers = [("--set", {"rollout.coefficient": 6.0}), ("--other", {"rollout.coefficient": 7.0})]
+    assert coefficient(layers, named) == (7.0, "--other")
+
+
+def test_short_variables_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved = resolve_run([])
+    assert resolved.config.compute.threads == min(cores(), 2)
+    assert f"{cores()} cores" in resolved.origins["compute.threads"]
+    monkeypatch.setenv("MOPO_THREADS", "5")
+    monkeypatch.setenv("MOPO_SEED", "4")
+    config = resolve_run([]).config
+    assert (config.compute.threads, config.seed) == (5, 4)
+
+
+def test_mistakes_name_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    (Path.cwd() / "mopo.toml").write_text("[rollout]\ncoeficient = 3\n")
+    with pytest.raises(ConfigError, match=r"mopo\.toml.*coeficient.*rollout\.coefficient"):
+        resolve_run([])
+    (Path.cwd() / "mopo.toml").write_text("[rollout\n")
+    with pytest.raises(ConfigError, match=r"mopo\.toml: not TOML"):
+        resolve_run([])
+    (Path.cwd() / "mopo.toml").unlink()
+    with pytest.raises(ConfigError, match="No such file"):
+        resolve_run([], Path("missing.toml"))
+    monkeypatch.setenv("MOPO_SED", "4")
+    with pytest.raises(ConfigError, match="MOPO_SED; did you mean MOPO_SEED"):
+        resolve_run([])
+
+
+def test_dataset_status_reads_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOPO_DATA", str(tmp_path / "data"))
+    status = dataset_status("ant-angle", 5000)
+    assert (status.id, status.present, datasets()) == ("mopo/ant-angle/5k-v0", False, [])
+    assert not is_built("ant-angle", 5000)
+    folder = tmp_path / "data" / "datasets" / "mopo" / "ant-angle" / "5k-v0"
+    folder.mkdir(parents=True)
+    (folder / "dataset.json").write_text('{"fingerprint": "abc", "size": 5000, "episodes": 7}')
+    (folder / "rows.f32").write_bytes(bytes(100))
+    half = folder.parent / ".6k-v0.partial"
+    half.mkdir()
+    (half / "dataset.json").write_text("{}")
+    status = dataset_status("ant-angle", 5000)
+    assert status.present
+    assert is_built("ant-angle", 5000)
+    assert (status.fingerprint, status.size, status.episodes) == ("abc", 5000, 7)
+    assert [found.id for found in datasets()] == ["mopo/ant-angle/5k-v0"]
