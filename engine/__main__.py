@@ -40,12 +40,16 @@ def main(arguments: list[str]) -> int:
         return BAD_CONFIGURATION
     try:
         config_class = CONFIG_CLASSES[run.get("job", "")]
-        config = from_toml(config_class, (folder / CONFIG).read_text(encoding="utf-8"), CONFIG)
+        path = folder / CONFIG
+        config = from_toml(config_class, path.read_text(encoding="utf-8"), str(path))
     except KeyError:
         print(f"{folder / RUN}: unknown job {run.get('job')!r}", file=sys.stderr)
         return BAD_CONFIGURATION
-    except (OSError, UnicodeDecodeError, ConfigError) as error:
-        print(f"{folder}: {error}", file=sys.stderr)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return BAD_CONFIGURATION
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"{path}: cannot be read: {error}", file=sys.stderr)
         return BAD_CONFIGURATION
     (folder / CONTROL / "stop").unlink(missing_ok=True)  # a request to an earlier attempt
     with Recorder(folder, echo=lambda line: print(line, flush=True)) as recorder:

@@ -1,0 +1,202 @@
+"""Real engine processes on real data: a smoke run from nothing, stopping, a kill, unusable folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.config import BehaviourConfig, TrainConfig, resolve, to_toml
+from engine.config import make as make_config
+from engine.record import METRICS, create_run, read_json, read_rows
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One data root and Minari folder for all of these runs: the dataset is built by the first that needs it."""
+    return tmp_path_factory.mktemp("home")
+
+
+def environment(home: Path) -> dict[str, str]:
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    return {**os.environ, **threads, "MINARI_DATASETS_PATH": str(home / "minari")}
+
+
+def new_run(home: Path, folder: Path, config: TrainConfig | BehaviourConfig) -> Path:
+    create_run(folder, {"id": folder.name, "job": config.kind, "paths": {"data": str(home / "data")}}, to_toml(config))
+    return folder
+
+
+def smoke(**overrides: object) -> TrainConfig:
+    values = {"task": "halfcheetah-medium-replay", "preset": "smoke", "compute.threads": 1, **overrides}
+    return resolve([("test", values)]).config
+
+
+def start(home: Path, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "engine", str(folder)],
+        cwd=folder,
+        env=environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def learning_metrics(folder: Path) -> list[tuple[int, str, dict[str, float]]]:
+    rows, _ = read_rows(folder / METRICS)
+    return [
+        (row["step"], row["stage"], {k: v for k, v in row["m"].items() if not k.startswith("speed/")}) for row in rows
+    ]
+
+
+def test_a_smoke_run_from_nothing_finishes_within_20_s_and_records_all_of_it(home: Path, tmp_path: Path) -> None:
+    folder = new_run(home, tmp_path / "first", smoke())
+    begun = time.monotonic()
+    process = start(home, folder)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert time.monotonic() - begun < 40  # 20 s on a free machine; twice that where the tests share it
+    names = {name for row in read_rows(folder / METRICS)[0] for name in row["m"]}
+    assert {f"dynamics/val_loss/{i}" for i in range(7)} <= names
+    assert {
+        "uncertainty/p95",
+        "uncertainty/data_p95",
+        "policy/q",
+        "eval/normalized_score",
+        "speed/updates_per_s",
+    } <= names
+    counts = [row["counts"] for row in read_rows(folder / "histograms.jsonl")[0]]
+    assert sum(counts[0]["data"]) == 5000
+    assert [sum(c["rollout"]) for c in counts[1:]] == [2500, 2500, 2500]
+    result, summary = read_json(folder / "result.json"), read_json(folder / "summary.json")
+    assert result is not None
+    assert summary is not None
+    assert result["update"] == 150
+    assert summary["progress"] == 1.0
+    assert result["final"]["episodes"] == 2
+    about = read_json(folder / "environment.json")
+    assert about is not None
+    assert about["dataset"]["size"] == 5000
+    assert about["references"]["scale"]["max"] == 12135.0
+    assert about["compute"]["threads"] == 1
+    stages = [row["stage"] for row in read_rows(folder / "events.jsonl")[0] if row["kind"] == "stage"]
+    assert stages == ["data", "dynamics", "policy", "evaluation"]
+    score = result["final"]["normalized_score"]
+    assert score == pytest.approx(100 * (result["final"]["return"] + 280.178953) / (12135.0 + 280.178953))
+
+    # Again, with the dataset there: the same numbers, digit for digit.
+    again = new_run(home, tmp_path / "again", smoke())
+    process = start(home, again)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert learning_metrics(again) == learning_metrics(folder)
+
+    # Without the penalty the policy's numbers differ, the dynamics are the same.
+    mbpo = new_run(home, tmp_path / "mbpo", smoke(algorithm="mbpo"))
+    process = start(home, mbpo)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    ours, theirs = learning_metrics(folder), learning_metrics(mbpo)
+    assert [r for r in ours if r[1] == "dynamics"] == [r for r in theirs if r[1] == "dynamics"]
+    policy = [r[2] for r in theirs if r[1] == "policy" and "rollout/penalty" in r[2]]
+    assert all(row["rollout/penalty"] == 0 for row in policy)
+    assert [r[2] for r in ours if r[1] == "policy" and "rollout/penalty" in r[2]][-1]["rollout/penalty"] > 0
+
+
+LONG = {"policy.epochs": 100_000}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (None, 143)])
+def test_a_run_stops_on_a_signal_or_request_and_says_so(
+    home: Path, tmp_path: Path, number: signal.Signals | None, code: int
+) -> None:
+    folder = new_run(home, tmp_path / "run", smoke(**LONG))
+    process = start(home, folder)
+    wait_for(lambda: any("policy/q" in row["m"] for row in read_rows(folder / METRICS)[0]))
+    if number is None:
+        (folder / "control" / "stop").touch()
+    else:
+        process.send_signal(number)
+    assert process.wait(timeout=20) == code
+    assert read_rows(folder / "events.jsonl")[0][-1]["kind"] == "stopped"
+    assert not (folder / "result.json").exists()
+
+
+def test_a_killed_run_leaves_files_that_can_be_read(home: Path, tmp_path: Path) -> None:
+    folder = new_run(home, tmp_path / "run", smoke(**LONG))
+    process = start(home, folder)
+    wait_for(lambda: any("policy/q" in row["m"] for row in read_rows(folder / METRICS)[0]))
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    for path in folder.glob("*.jsonl"):
+        for line in path.read_text().splitlines()[:-1]:
+            json.loads(line)
+    assert read_json(folder / "summary.json") is not None
+
+
+def test_a_behaviour_run_resumes_to_the_same_policy_as_an_uninterrupted_one(home: Path, tmp_path: Path) -> None:
+    values = {"behaviour": "halfcheetah", "chunk": 200, "random_steps": 100, "episodes": 1, "compute.compile": False}
+    config = make_config(BehaviourConfig, {**values, "steps": 600, "compute.threads": 1})
+    whole, broken = new_run(home, tmp_path / "whole", config), new_run(home, tmp_path / "broken", config)
+    assert start(home, whole).wait(timeout=120) == 0
+    process = start(home, broken)
+    snapshots = broken / "checkpoints" / "snapshots"
+    wait_for(lambda: (snapshots / "0000200.safetensors").exists())
+    process.kill()
+    process.wait()
+    assert start(home, broken).wait(timeout=120) == 0
+    name = "0000600.safetensors"
+    ours = (whole / "checkpoints" / "snapshots" / name).read_bytes()
+    assert ours == (snapshots / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda f: (f / "run.json").write_text("{"), "run.json"),
+        (lambda f: (f / "config.toml").write_text('task = "ant-angl"'), "ant-angle"),
+        (lambda f: (f / "config.toml").write_text("[rollout]\nlenght = 3"), "rollout.length"),
+        (lambda f: (f / "config.toml").write_bytes(b"\xff"), "config"),
+        (lambda f: (f / "config.toml").unlink(), "config.toml"),
+    ],
+)
+def test_an_unusable_folder_is_one_clear_line_and_code_2(
+    home: Path, tmp_path: Path, spoil: Callable[[Path], object], words: str
+) -> None:
+    folder = new_run(home, tmp_path / "run", smoke())
+    spoil(folder)
+    process = start(home, folder)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert words in output
+    assert len(output.strip().splitlines()) == 1
+
+
+def test_an_absent_device_is_one_clear_line_and_code_3(home: Path, tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    folder = new_run(home, tmp_path / "run", smoke(**{"compute.device": "cuda"}))
+    process = start(home, folder)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "sees no CUDA device" in output
+    assert "Traceback" not in output
