@@ -53,7 +53,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("compare", ("c",), "c", "Compare", "the two marked runs side by side on the same axes", "dashboard"),
     Action("stop", ("s",), "s", "Stop", "ask the run to stop; it keeps what it has", "dashboard"),
     Action("zoom", ("z",), "z", "Zoom", "one panel on the whole area; Tab chooses the next", "dashboard"),
-    Action("log_scale", ("L",), "L", "Log", "validation loss on a logarithmic or linear axis", "dashboard", footer=False),
+    Action(
+        "log_scale", ("L",), "L", "Log", "validation loss on a logarithmic or linear axis", "dashboard", footer=False
+    ),
     Action("close", ("escape",), "Esc", "Back", "back to the dashboard", "compare"),
     Action("next_panel", ("tab", "z"), "Tab", "Next panel", "the next panel, where only one fits", "compare"),
     Action("log_scale", ("L",), "L", "Log", "validation loss on a logarithmic or linear axis", "compare"),
@@ -70,7 +72,9 @@ ACTIONS: tuple[Action, ...] = (
 def bindings(where: str) -> list[BindingType]:
     """The bindings of one screen or widget."""
     return [
-        Binding(",".join(a.keys), a.name, a.label, show=a.footer, key_display=a.shown, priority=a.priority, tooltip=a.help)
+        Binding(
+            ",".join(a.keys), a.name, a.label, show=a.footer, key_display=a.shown, priority=a.priority, tooltip=a.help
+        )
         for a in ACTIONS
         if a.where == where
     ]

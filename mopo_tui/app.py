@@ -38,7 +38,12 @@ DARK = Theme(
     success="#2bb58c",
     warning="#e69f00",
     error="#e8703a",
-    variables={"border": "#38414b", "border-blurred": "#38414b", "footer-key-foreground": "#56b4e9", "footer-background": "#12161b"},
+    variables={
+        "border": "#38414b",
+        "border-blurred": "#38414b",
+        "footer-key-foreground": "#56b4e9",
+        "footer-background": "#12161b",
+    },
 )
 LIGHT = Theme(
     name="mopo-light",
@@ -53,7 +58,12 @@ LIGHT = Theme(
     success="#00795a",
     warning="#a86f00",
     error="#bd4a00",
-    variables={"border": "#c3c8cd", "border-blurred": "#c3c8cd", "footer-key-foreground": "#1f7fb8", "footer-background": "#fbfbfa"},
+    variables={
+        "border": "#c3c8cd",
+        "border-blurred": "#c3c8cd",
+        "footer-key-foreground": "#1f7fb8",
+        "footer-background": "#fbfbfa",
+    },
 )
 
 
@@ -84,20 +94,21 @@ class MopoApp(App[None]):
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = DARK.name
+        self.theme_changed_signal.subscribe(self, self._take_theme)
         self.push_screen(Dashboard(self._open_on))
         self.poller.start()
 
     def on_unmount(self) -> None:
         self.poller.end()
 
-    # --- what the poller says ---------------------------------------------------------------------------------------------------------
+    # --- what the poller says ---------------------------------------------------------------------
 
     @on(RunsChanged)
     def _take_runs(self, message: RunsChanged) -> None:
         self.runs, self.looked = message.runs, True
         for screen in self._screens():
             screen.show_runs(self.runs)
-        self.watch()
+        self.watch_shown()
 
     @on(ViewChanged)
     def _take_view(self, message: ViewChanged) -> None:
@@ -112,13 +123,13 @@ class MopoApp(App[None]):
     def _screens(self) -> list[RunsScreen]:
         return [screen for screen in self.screen_stack if isinstance(screen, RunsScreen) and screen.is_mounted]
 
-    def watch(self) -> None:
+    def watch_shown(self) -> None:
         """Tell the poller which runs the uppermost screen shows."""
         screens = self._screens()
         if screens:
             self.poller.watch(screens[-1].watched())
 
-    # --- what screens ask for -----------------------------------------------------------------------------------------------------------
+    # --- what screens ask for ---------------------------------------------------------------------
 
     def resolve(self, values: Mapping[str, Any]) -> TrainConfig:
         """A training configuration as `mopo run` would make it: files and variables below `values`.
@@ -152,14 +163,17 @@ class MopoApp(App[None]):
                 continue
             target = self if action.where == "everywhere" else screen
             if target.check_action(action.name, ()):
-                yield SystemCommand(action.label, f"{action.help} ({action.shown})", getattr(target, f"action_{action.name}"))
+                yield SystemCommand(
+                    action.label, f"{action.help} ({action.shown})", getattr(target, f"action_{action.name}")
+                )
         other = LIGHT if self.current_theme.dark else DARK
         yield SystemCommand(
-            f"{'Light' if other is LIGHT else 'Dark'} theme", "change the colours", lambda: self._use_theme(other.name)
+            f"{'Light' if other is LIGHT else 'Dark'} theme",
+            "change the colours",
+            lambda: setattr(self, "theme", other.name),
         )
 
-    def _use_theme(self, name: str) -> None:
-        self.theme = name
+    def _take_theme(self, _theme: Theme) -> None:
         for screen in self._screens():
             screen.show_runs(self.runs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rich.table import Table
 from rich.text import Text
@@ -12,8 +13,8 @@ from textual.containers import Grid
 from textual.widgets import Footer, Static
 
 from mopo_tui.actions import bindings
-from mopo_tui.manager import Comparison, Run, compare
-from mopo_tui.manager.compare import Score
+from mopo_tui.manager import Run
+from mopo_tui.manager.compare import Comparison, Score, compare
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
 from mopo_tui.widgets.chart import Chart
@@ -32,8 +33,8 @@ class CompareScreen(RunsScreen):
     """One column a run; where the terminal is low, one kind of panel at a time."""
 
     BINDINGS = bindings("compare")
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-low"), (36, "-high")]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (100, "-wide")]
 
     def __init__(self, run_ids: Sequence[str], log: bool = True) -> None:
         super().__init__()
@@ -44,40 +45,37 @@ class CompareScreen(RunsScreen):
 
     def compose(self) -> ComposeResult:
         yield Static(id="compare-top")
-        yield Static(id="differences")
         with Grid(id="columns"):
             for i in range(len(self._ids)):
                 yield Static(id=f"head-{i}", classes="column-head")
             for name in PANELS:
                 for i in range(len(self._ids)):
-                    yield Chart(id=f"{name}-{i}", classes=f"panel {name}")
+                    yield Chart(id=f"{name}-{i}", classes=f"panel {name}", focusable=False)
         yield Static(id="scores")
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        for chart in self.query(Chart):
-            chart.can_focus = False
         self._choose_panel(self._panel)
-        self.mopo.watch()
+        self.mopo.watch_shown()
         self.show_runs(self.mopo.runs)
 
     def watched(self) -> tuple[str, ...]:
         return self._ids
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """The next panel is asked for only where one kind is shown at a time."""
         return action != "next_panel" or self.has_class("-low")
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.refresh_bindings)
 
-    # --- showing --------------------------------------------------------------------------------------------------------------------
+    # --- showing ----------------------------------------------------------------------------------
 
     def _runs(self) -> list[Run]:
         found = {run.id: run for run in self.mopo.runs}
         return [found[i] for i in self._ids if i in found]
 
-    def show_runs(self, runs: Sequence[Run]) -> None:
+    def show_runs(self, runs: Sequence[Run]) -> None:  # noqa: ARG002
         chosen = self._runs()
         if len(chosen) < len(self._ids):
             self.notify("A compared run is gone from the store.", severity="warning")
@@ -125,13 +123,13 @@ class CompareScreen(RunsScreen):
         if not self.is_mounted:
             return
         dark = self.app.current_theme.dark
-        top = Text(no_wrap=True, overflow="ellipsis")
+        top = Text(overflow="ellipsis")
         top.append(" Compare", f"bold {colour('text', dark)}")
+        top.append_text(self._differences(comparison))
         if comparison.warnings:
             for warning in comparison.warnings:
                 top.append(f"\n ! {warning}", colour("orange", dark))
         self.query_one("#compare-top", Static).update(top)
-        self.query_one("#differences", Static).update(self._differences(comparison))
         self.query_one("#scores", Static).update(self._scores(comparison))
 
     def _differences(self, comparison: Comparison) -> Text:
@@ -139,34 +137,35 @@ class CompareScreen(RunsScreen):
         text = Text()
         rows = [row for row in comparison.differing if row.key not in _NOT_CONFIGURATION]
         if not rows:
-            text.append(" The configurations differ in nothing but what the heads say.", colour("muted", dark))
-            return text
-        text.append(" differ in ", colour("muted", dark))
+            text.append("  same configuration but for what the heads say", colour("muted", dark))
         for row in rows:
-            text.append(f" {row.key} ", colour("text", dark))
+            text.append(f"  {row.key} ", colour("muted", dark))
             for i, value in enumerate(row.values):
-                text.append(f"{'  ' if i else ''}{_value(value)}".replace("  ", " / "), f"bold {colour(INKS[i], dark)}")
-            text.append(" ")
+                text.append(" / " if i else "", colour("faint", dark))
+                text.append(_value(value), f"bold {colour(INKS[i], dark)}")
         return text
 
     def _scores(self, comparison: Comparison) -> Table:
         dark = self.app.current_theme.dark
         table = Table.grid(padding=(0, 2), expand=True)
         table.add_column(no_wrap=True, width=14, style=colour("muted", dark))
-        for i in range(len(comparison.runs)):
+        for _ in comparison.runs:
             table.add_column(no_wrap=True, ratio=1, style=colour("text", dark), overflow="ellipsis")
-        heads = [Text(f"{LETTERS[i]} {run.algorithm} s{run.seed}", f"bold {colour(INKS[i], dark)}") for i, run in enumerate(comparison.runs)]
+        heads = [
+            Text(f"{LETTERS[i]} {run.algorithm} s{run.seed}", f"bold {colour(INKS[i], dark)}")
+            for i, run in enumerate(comparison.runs)
+        ]
         table.add_row(Text(" scores", f"bold {colour('text', dark)}"), *heads)
-        for label, name in ((" final", "final"), (" mean of last 10", "mean_last_10"), (" best", "best")):
-            table.add_row(label.replace("mean of last", "last"), *(_score(getattr(run, name)) for run in comparison.runs))
+        for label, name in ((" final", "final"), (" last 10", "mean_last_10"), (" best", "best")):
+            table.add_row(label, *(_score(getattr(run, name)) for run in comparison.runs))
         return table
 
-    # --- actions --------------------------------------------------------------------------------------------------------------------
+    # --- actions ----------------------------------------------------------------------------------
 
     def action_close(self) -> None:
         """Back to the dashboard."""
         self.dismiss()
-        self.app.call_later(self.mopo.watch)
+        self.app.call_later(self.mopo.watch_shown)
 
     def action_next_panel(self) -> None:
         """The next kind of panel."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on
@@ -37,7 +38,11 @@ class Dashboard(RunsScreen):
     """List left, panels right; one at a time where the terminal is narrow."""
 
     BINDINGS = bindings("dashboard")
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide"), (160, "-very-wide")]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
+        (0, "-narrow"),
+        (WIDE, "-wide"),
+        (160, "-very-wide"),
+    ]
 
     def __init__(self, start_with: str | None = None) -> None:
         super().__init__()
@@ -73,7 +78,7 @@ class Dashboard(RunsScreen):
         run = self.runs.chosen if self.is_mounted else None
         return (run.id,) if run is not None else ()
 
-    # --- showing --------------------------------------------------------------------------------------------------------------------
+    # --- showing ----------------------------------------------------------------------------------
 
     def show_runs(self, runs: Sequence[Run]) -> None:
         there = {run.id for run in runs}
@@ -126,13 +131,13 @@ class Dashboard(RunsScreen):
 
     @on(RunList.Chosen)
     def _choose(self) -> None:
-        self.mopo.watch()
+        self.mopo.watch_shown()
         self._show_chosen()
         self.refresh_bindings()
 
-    # --- actions --------------------------------------------------------------------------------------------------------------------
+    # --- actions ----------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Whether a key is valid now; the footer shows those that are."""
         if not self.is_mounted:
             return True
@@ -140,7 +145,7 @@ class Dashboard(RunsScreen):
         in_panels = not self.runs.has_focus
         match action:
             case "back":
-                return in_panels or self.has_class("-zoomed")
+                return run is not None and (in_panels or self.has_class("-zoomed"))
             case "mark":
                 return run is not None and not run.problem
             case "compare":
@@ -204,7 +209,9 @@ class Dashboard(RunsScreen):
         if run.id in self.marked:
             self.marked = tuple(m for m in self.marked if m != run.id)
         elif len(self.marked) == MOST_MARKED:
-            self.notify("Two runs are marked already: press c to compare them, or unmark one with space.", severity="warning")
+            self.notify(
+                "Two runs are marked already: press c to compare them, or unmark one with space.", severity="warning"
+            )
             return
         else:
             self.marked = (*self.marked, run.id)
@@ -236,7 +243,7 @@ class Dashboard(RunsScreen):
         if run is None:
             return
         question = f"Stop {title_of(run)} ({short_id(run.id)})?"
-        about = "It keeps what it has recorded; its policy stays as it is now."
+        about = "It ends within seconds and keeps what it has recorded."
 
         def answered(yes: bool | None) -> None:
             if yes:

@@ -95,7 +95,7 @@ class NewRunScreen(ModalScreen[Run | None]):
     def _look_for_dataset(self, config: TrainConfig) -> None:
         data = dataset_status(config.task, config.dataset.size, config.dataset.seed)
         rows = size_label(config.dataset.size)
-        text = f"data {data.id}: " + ("present" if data.present else f"not here yet, its {rows} rows are collected first")
+        text = f"data {data.id}: " + ("present" if data.present else f"built first ({rows} rows)")
         self.app.call_from_thread(self._show_dataset, config, text)
 
     def _show_dataset(self, config: TrainConfig, text: str) -> None:

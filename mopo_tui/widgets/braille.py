@@ -1,6 +1,6 @@
 """Lines and areas as braille dots: 2×4 dots a character cell (no Textual).
 
-Dots are a boolean array (4·rows, 2·columns) with row 0 at the top; positions come as fractions of the area, x rightwards and y upwards.
+Dots are a boolean array (4·rows, 2·columns) with row 0 at the top; positions are fractions of the area, x rightwards and y upwards.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def cells(dots: Dots) -> Ints:
     """The braille pattern (0 to 255) of each cell, shape (rows, columns)."""
     rows, columns = dots.shape[0] // 4, dots.shape[1] // 2
     blocks = dots.reshape(rows, 4, columns, 2).astype(np.int64)
-    return np.einsum("ricj,ij->rc", blocks, _BITS)
+    patterns: Ints = np.einsum("ricj,ij->rc", blocks, _BITS)
+    return patterns
 
 
 def text(dots: Dots) -> list[str]:

@@ -22,9 +22,10 @@ Row = list[tuple[str, Ink]]
 class Chart(Widget, can_focus=True):
     """Shows one plot; `show` gives it another."""
 
-    def __init__(self, plot: Plot | None = None, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(self, id: str | None = None, classes: str | None = None, focusable: bool = True) -> None:
         super().__init__(id=id, classes=classes)
-        self._plot = plot or Plot()
+        self.can_focus = focusable
+        self._plot = Plot()
         self._title = ""
         self._numbers: tuple[str, ...] = ()
         self._rows: list[Row] = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from collections.abc import Sequence
 
 from rich.text import Text
 from textual import events
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widget import Widget
 
@@ -16,7 +18,7 @@ from mopo_tui.widgets.palette import colour
 class Choice(Widget, can_focus=True):
     """Shows all its values in one row, the chosen one marked; only the chosen one where they do not fit."""
 
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "turn(-1)", "Change", key_display="← →", tooltip="the value before"),
         Binding("right,l,space", "turn(1)", "Change", show=False, tooltip="the next value"),
     ]

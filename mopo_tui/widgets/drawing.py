@@ -103,7 +103,7 @@ def draw(plot: Plot, rows: int, columns: int) -> Grid:
     left = max((len(label) for _, label in ticks), default=1) + 1
     gutter = _gutter(plot, columns)
     area_columns = max(columns - left - gutter, 4)
-    x = plot.x_scale(max(area_columns // 12, 2))
+    x = plot.x_scale(max(area_columns // 8, 4))
     frame = _Frame(grid, plot, x, y, legend, left, area_rows, area_columns)
     _legend(frame)
     _y_axis(frame, ticks)
@@ -136,8 +136,10 @@ def _gutter(plot: Plot, columns: int) -> int:
     ends = [line.end_label for line in plot.lines if line.end_label]
     longest = max([len(_text_of(r, columns)) for r in plot.references] + [0])
     if ends:
-        # Two or three ends often share a row, and are then written side by side.
-        longest = max(longest, *(len(e) for e in ends), min(sum(len(e) + 1 for e in ends), 6) - 1)
+        # Ends often share a row, and are then written side by side: three of seven members where it is narrow.
+        longest = max(
+            longest, *(len(e) for e in ends), min(sum(len(e) + 1 for e in ends), 6 if columns < 56 else 14) - 1
+        )
     return min(longest + 1, columns // 3) if longest else 0
 
 
@@ -176,22 +178,22 @@ def _x_axis(frame: _Frame, tall: bool) -> None:
     labels = bottom + 1 if tall else bottom
     if tall:
         frame.grid.put(bottom, frame.left - 1, "└" + "─" * frame.columns, Ink("faint"))
-    title = frame.plot.x_title
-    # The unit stands at the right end; a tick's label that would touch it is left out.
-    title_at = max(frame.left + frame.columns - len(title), 0) if title else frame.grid.columns
-    frame.grid.put(labels, title_at, title, Ink("faint"))
-    free_from = 0
+    places: list[tuple[int, str]] = []
     for value, label in ticks:
         at = frame.left + round(float(frame.x.fraction(np.array([value]))[0]) * (frame.columns - 1))
         if tall:
             frame.grid.put(bottom, at, "┬", Ink("faint"))
-        first = max(at - len(label) // 2, 0)
-        if not title and first + len(label) > frame.left + frame.columns:
-            first = frame.left + frame.columns - len(label)
-        if first < free_from or (title and first + len(label) >= title_at):
-            continue
-        frame.grid.put(labels, first, label, Ink("muted"))
-        free_from = first + len(label) + 1
+        places.append((max(at - len(label) // 2, 0), label))
+    # The last tick carries the unit, in the room right of the plot where there is some.
+    first, label = places.pop()
+    end = max(min(first, frame.grid.columns - len(label) - len(frame.plot.x_title) - 1), 0)
+    frame.grid.put(labels, end, label, Ink("muted"))
+    frame.grid.put(labels, end + len(label) + 1, frame.plot.x_title, Ink("faint"))
+    free_from = 0
+    for first, label in places:
+        if first >= free_from and first + len(label) < end:
+            frame.grid.put(labels, first, label, Ink("muted"))
+            free_from = first + len(label) + 1
 
 
 def _references(frame: _Frame) -> None:
@@ -253,9 +255,9 @@ def _labels(frame: _Frame, columns: int) -> None:
     ends: dict[int, list[Line]] = {}
     for line in frame.plot.lines:
         finite = line.y[np.isfinite(frame.y.fraction(line.y))]
-        row = frame.row_of(float(finite[-1])) if line.end_label and finite.size else None
-        if row is not None:
-            ends.setdefault(row, []).append(line)
+        place = frame.row_of(float(finite[-1])) if line.end_label and finite.size else None
+        if place is not None:
+            ends.setdefault(place, []).append(line)
     taken: set[int] = set()
     for row, lines in ends.items():
         column = left

@@ -1,7 +1,7 @@
 """Colours with a meaning, for dark and light themes.
 
-Series colours are those of Okabe and Ito, which people with any common colour blindness tell apart, made lighter for dark and darker
-for light backgrounds where they would not be legible.
+Series colours are those of Okabe and Ito, which people with any common colour blindness tell apart, made lighter for dark and
+darker for light backgrounds where they would not be legible.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from mopo_tui.widgets.plot import Histogram, Line, Plot, Reference
 from mopo_tui.widgets.scale import Floats, number
 
 PANELS = ("dynamics", "uncertainty", "score")
+FROM_ZERO = (0.0, 0.0)
 _EDGES = np.array(histogram_edges())
 
 
@@ -34,7 +35,7 @@ def panels(run: Run, view: RunView | None, log: bool = True) -> dict[str, Panel]
         empty = Plot(empty=view.problem if view else "reading …")
         return {
             "dynamics": Panel(empty, "Validation loss"),
-            "uncertainty": Panel(empty, "Uncertainty u"),
+            "uncertainty": Panel(empty, "Uncertainty"),
             "score": Panel(empty, "Score"),
         }
     return {
@@ -69,8 +70,16 @@ def dynamics(run: Run, view: RunView, log: bool = True) -> Panel:
         numbers = (f"best {number(min(lasts))}",)
     if view.elites:
         numbers = (f"elites {' '.join(str(m) for m in sorted(view.elites))}", *numbers)
-    legend = (("━", "sky", "elites in colour"), ("━", "faint", "others grey")) if view.elites and lines else ()
-    plot = Plot(lines, x_title="epoch", y_title="MSE", y_log=log, legend=legend, empty=_why_empty(run, "dynamics epoch"))
+    legend = (("━", "sky", "elites"), ("━", "faint", "others")) if view.elites and lines else ()
+    plot = Plot(
+        lines,
+        x_title="epoch",
+        y_title="MSE",
+        y_log=log,
+        x_span=FROM_ZERO,
+        legend=legend,
+        empty=_why_empty(run, "dynamics epoch"),
+    )
     return Panel(plot, "Validation loss per member", numbers)
 
 
@@ -98,9 +107,9 @@ def uncertainty(run: Run, view: RunView) -> Panel:
         p50, p95 = view.last(low), view.last(high)
         if p50 is not None and p95 is not None:
             numbers.append(f"{where} p50 {number(p50)} p95 {number(p95)}")
-    title = "Uncertainty u"
+    title = "Uncertainty"
     if penalty is not None:
-        title = f"Uncertainty u, mean penalty {number(penalty)}"
+        title = f"Uncertainty, mean penalty {number(penalty)}"
     outside = sum(float(h[0] + h[-1]) for h in view.histograms.values())
     if outside:
         numbers.append(f"{outside:.0f} beyond the axis")
@@ -126,14 +135,14 @@ def score(run: Run, view: RunView) -> Panel:
 
 
 def _normalized(run: Run, view: RunView, task: Task) -> Panel:
-    references = [Reference(0.0, "0 random", "0", "faint"), Reference(100.0, "100", "100", "faint")]
+    references = [Reference(0.0, "0", "0", "muted"), Reference(100.0, "100", "100", "muted")]
     mean = view.reference("batch_mean")
     scaled = None if mean is None else task.normalized_score(mean)
     if scaled is not None:
         references.append(Reference(scaled, f"batch mean {scaled:.0f}", "batch", "yellow"))
     published = task.published_for(run.algorithm)
     if published is not None and published.unit == "normalized":
-        label = f"{published.value:g} {published.data}"
+        label = f"published {published.value:g} ({published.data})"
         references.append(Reference(published.value, label, published.data, "purple"))
     line = _line(view, "eval/normalized_score", "score", "sky", "●")
     lines = [line] if line is not None else []
@@ -142,6 +151,7 @@ def _normalized(run: Run, view: RunView, task: Task) -> Panel:
         lines,
         references if lines else (),
         x_title="updates",
+        x_span=FROM_ZERO,
         legend=(("●", "sky", "score in the real environment"),),
         empty=_why_empty(run, "evaluation"),
     )
@@ -175,7 +185,12 @@ def _raw(run: Run, view: RunView, task: Task | None) -> Panel:
     if nothing is not None:
         numbers = (*numbers, f"doing nothing {nothing:.0f}")
     plot = Plot(
-        lines, references if lines else (), x_title="updates", legend=legend, empty=_why_empty(run, "evaluation")
+        lines,
+        references if lines else (),
+        x_title="updates",
+        x_span=FROM_ZERO,
+        legend=legend,
+        empty=_why_empty(run, "evaluation"),
     )
     return Panel(plot, "Return in the real environment", numbers)
 
@@ -189,7 +204,7 @@ def _training_return(run: Run, view: RunView) -> Panel:
     series = view.series[name]
     line = Line("return", _floats(series.step), _floats(series.value), "sky")
     return Panel(
-        Plot([line], x_title="steps"), "Return of training episodes", _numbers(view, ("return", name))
+        Plot([line], x_title="steps", x_span=FROM_ZERO), "Return of training episodes", _numbers(view, ("return", name))
     )
 
 

@@ -113,6 +113,6 @@ def share_axes(plots: Sequence[Plot]) -> list[Plot]:
     x: tuple[float, float] | None = None
     y: tuple[float, float] | None = None
     for plot in plots:
-        if not plot.is_empty:
+        if not plot.is_empty:  # an empty chart's axes say nothing
             x, y = _joined(x, plot.needed_x()), _joined(y, plot.needed_y())
     return [replace(plot, x_span=x, y_span=y) for plot in plots]

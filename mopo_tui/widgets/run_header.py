@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -11,6 +13,8 @@ from mopo_tui.manager import Run
 from mopo_tui.widgets.palette import STATES, colour
 from mopo_tui.widgets.scale import number
 from mopo_tui.widgets.words import bar, cut, default_named, duration, headline, short_id
+
+_HEADLINE = 24  # columns of the large number, as in the stylesheet
 
 
 class RunHeader(Horizontal):
@@ -70,7 +74,7 @@ class RunHeader(Horizontal):
         def add(part: str, ink: str = "text", bold: bool = False) -> None:
             text.append(part, f"{'bold ' if bold else ''}{colour(ink, dark)}")
 
-        width = max(self.size.width - 30, 20)
+        width = max(self.size.width - _HEADLINE - 3, 20)
         if run.problem:
             add(run.id + "\n", bold=True)
             add(run.problem, "vermillion")
@@ -79,25 +83,31 @@ class RunHeader(Horizontal):
         add(run.task, bold=True)
         add(f"  {what}", "sky", bold=True)
         add(f"  seed {run.seed}")
-        add(f"  {run.preset}  {short_id(run.id)}" if run.preset else f"  {short_id(run.id)}", "muted")
+        add(f"  {run.preset} {short_id(run.id)}" if run.preset else f"  {short_id(run.id)}", "muted")
         if not default_named(run):
             add(f"  {run.name}", "text")
         glyph, ink = STATES[run.state.value]
         add(f"\n{glyph} {run.state.value}", ink, bold=True)
+        stage = f"{run.stage}  {run.summary.get('detail') or ''}".strip()
         if run.reason:
-            add(f"  {run.reason}", "text")
-        elif alert := run.summary.get("alert"):
-            add(f"  ! {alert}", "yellow")
-        add("\n")
-        detail = str(run.summary.get("detail") or "")
-        if run.state.value in ("running", "paused", "stopped", "failed", "lost") and run.stage:
-            add(f"{run.stage}", "text")
-            add(f"  {detail}" if detail else "", "muted")
-        elif run.state.value == "finished" and run.result is not None:
-            add(_finished(run), "muted")
-        elif run.state.value == "queued":
-            add("waits to be started", "muted")
-        add("\n")
+            # Why it ended matters more than where it was: two rows for the reason, the stage beside the bar.
+            lines = wrap(
+                run.reason, width, initial_indent=" " * (len(run.state.value) + 4), max_lines=2, placeholder=" …"
+            )
+            add("\n".join([lines[0][len(run.state.value) + 2 :], *lines[1:]]))
+            add("\n" * (3 - len(lines)))
+        else:
+            if alert := run.summary.get("alert"):
+                add(f"  ! {alert}", "yellow")
+            add("\n")
+            if run.state.value == "finished":
+                add(_finished(run), "muted")
+            elif run.state.value == "queued":
+                add("waits to be started", "muted")
+            else:
+                add(run.stage)
+                add(f"  {run.summary.get('detail') or ''}", "muted")
+            add("\n")
         done, left = bar(run.progress, min(max(width - 36, 8), 40))
         add(done, ink)
         add(left, "faint")
@@ -108,6 +118,8 @@ class RunHeader(Horizontal):
             speed = run.summary.get("speed")
             if isinstance(speed, (int, float)):
                 add(f"  {number(float(speed))} {cut(str(run.summary.get('speed_unit') or ''), 12)}", "muted")
+        elif run.reason:
+            add(f"  {stage}", "muted")
         return text
 
 

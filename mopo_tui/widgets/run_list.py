@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -18,13 +19,13 @@ from mopo_tui.widgets.palette import STATES, colour
 from mopo_tui.widgets.words import bar, cut, default_named, score_text, short_id, title_of
 
 LINES = 2
-_BAR = 8
 
 
 class RunList(ScrollView, can_focus=True):
     """Runs with a cursor and marks. The cursor stays on its run when others come or go."""
 
     BINDINGS = bindings("list")
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"run-list--cursor", "run-list--chosen"}
 
     class Chosen(Message):
         """The cursor is on another run, or on none."""
@@ -139,48 +140,41 @@ class RunList(ScrollView, can_focus=True):
             segments.append(Segment(text, base + Style(color=colour(name, dark), bold=bold or None)))
         return Strip(segments).adjust_cell_length(width, base)
 
-    COMPONENT_CLASSES = {"run-list--cursor", "run-list--chosen"}
-
     def _title(self, run: Run, width: int) -> list[tuple[str, str, bool]]:
         glyph, ink = STATES[run.state.value]
         mark = "◆" if run.id in self._marked else " "
-        score = score_text(run)
-        name = title_of(run) if default_named(run) else run.name
-        room = max(width - 4 - (len(score) + 1 if score else 0), 4)
-        name = cut(name, room)
-        word, _, value = score.rpartition(" ")
-        gap = " " * max(width - 4 - len(name) - len(score), 0)
+        room = max(width - 4, 4)
+        name = cut(title_of(run) if default_named(run) else run.name, room)
+        more = "" if default_named(run) else cut(title_of(run), max(room - len(name) - 2, 0))
         return [
             (mark, "orange", True),
             (f"{glyph} ", ink, True),
             (name, "text", True),
-            (gap, "text", False),
-            (f"{word} " if word else "", "faint", False),
-            (value, "text", True),
+            (f"  {more}" if len(more) > 6 else "", "muted", False),
         ]
 
     def _detail(self, run: Run, width: int) -> list[tuple[str, str, bool]]:
         if run.problem:
             return [("   ", "text", False), (cut(run.problem, width - 4), "vermillion", False)]
-        percent = f"{run.progress * 100:3.0f} %"
         ink = STATES[run.state.value][1]
         state = run.stage if run.state.value == "running" and run.stage else run.state.value
-        custom = not default_named(run)
-        words = [short_id(run.id), title_of(run) if custom else run.preset]
-        left = " ".join(w for w in words if w)
-        right = f" {percent}"
-        length = max(width - 4 - len(left) - len(right) - 12, 0)
-        if length < 4:
-            left = cut(left, max(width - 4 - len(right) - 12, 0))
-            length = 0
-        done, left_over = bar(run.progress, min(length, 40))
-        pad = " " * (max(length, 0) - len(done) - len(left_over))
+        word, _, value = score_text(run).rpartition(" ")
+        left = f"   {short_id(run.id):<4} "
+        done = open_part = percent = ""
+        # A finished run needs no bar, and one that waits has none yet.
+        if run.state.value not in ("finished", "queued"):
+            percent = f" {run.progress * 100:.0f} %"
+            length = min(width - len(left) - 11 - 6 - 14, 30)
+            done, open_part = bar(run.progress, length) if length >= 4 else ("", "")
+        used = len(left) + 11 + len(done) + len(open_part) + len(percent)
+        score = f"{word} {value}" if value else ""
         return [
-            ("   ", "text", False),
             (left, "muted", False),
-            (f" {state:<10}"[:11] + " ", ink, False),
+            (f"{state:<11}", ink, False),
             (done, ink, False),
-            (left_over, "faint", False),
-            (pad, "text", False),
-            (right, "muted", False),
+            (open_part, "faint", False),
+            (percent, "muted", False),
+            (" " * max(width - 1 - used - len(score), 1 if score else 0), "text", False),
+            (f"{word} " if word else "", "faint", False),
+            (value, "text", True),
         ]

@@ -73,7 +73,7 @@ class Scale:
     log: bool = False
 
     def fraction(self, values: npt.ArrayLike) -> Floats:
-        """Where values lie between `low` (0) and `high` (1); NaN where they have no place (not finite; not above 0 on a log axis)."""
+        """Where values lie between `low` (0) and `high` (1); NaN where they have none (not finite; on a log axis not above 0)."""
         array = np.asarray(values, dtype=np.float64)
         out = np.full(array.shape, np.nan)
         if self.log:

@@ -37,7 +37,7 @@ HALFCHEETAH_REFERENCES = {
 def fixed_clock() -> Iterator[None]:
     """Recorded times begin at START and go on by a second a row."""
     seconds = iter(range(10_000_000))
-    with mock.patch("engine.record.time.time", lambda: START + next(seconds)):
+    with mock.patch("engine.record.time.time", side_effect=lambda: START + next(seconds)):
         yield
 
 
