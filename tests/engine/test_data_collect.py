@@ -1,0 +1,206 @@
+"""Collecting datasets from real policies in real environments."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.config import Sac
+from engine.control import Stopped
+from engine.data.behaviours import LADDER, allot, ladder, training_shares, up_to_target
+from engine.data.collect import build_dataset, dataset_folder, open_dataset
+from engine.data.dataset import DatasetError, TransitionDataset
+from engine.data.minari_io import location
+from engine.policy import Policy
+from engine.randomness import numpy_generator
+from engine.tasks import TASKS, dataset_id
+
+CHEETAH, ANT = TASKS["halfcheetah-medium-replay"], TASKS["ant-angle"]
+
+
+@pytest.fixture(autouse=True)
+def minari_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "minari"
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(root))
+    return root
+
+
+@pytest.fixture
+def ant_ladder(tmp_path: Path) -> Path:
+    """Three untrained policies of the ant's sizes: they fall, which is what the terminals are tested on."""
+    folder, sizes, entries = tmp_path / "ladder", (27, 16, 16), []
+    for step in (1000, 2000, 4000):
+        rng = numpy_generator("test ladder", step)
+        weights = tuple(rng.normal(0, 0.3, (a, b)).astype(np.float32) for a, b in itertools.pairwise(sizes))
+        biases = tuple(np.zeros(b, np.float32) for b in sizes[1:])
+        bounds = (Sac().log_std_min, Sac().log_std_max)
+        Policy(weights, biases, bounds, {"step": step}).save(folder / f"{step:07d}.safetensors", dtype=np.float16)
+        measured = {"return": 0.0, "return_std": 1.0, "return_best": 2.0, "length": 100.0, "episodes": 2}
+        entries.append({"file": f"{step:07d}.safetensors", "step": step, **measured, "tasks": {}})
+    (folder / LADDER).write_text(json.dumps({"trained": {"random_steps": 500}, "snapshots": entries}))
+    return folder
+
+
+def test_shares_follow_the_steps_of_training(ant_ladder: Path) -> None:
+    snapshots = ladder("ant", ant_ladder)
+    # Random steps 500, then half-way points 1500 and 3000, and the end at 4000.
+    assert training_shares(snapshots) == [500, 1000, 1500, 1000]
+    assert allot(1001, [500, 1000, 1500, 1000]) == [125, 250, 376, 250]
+    assert sum(allot(4999, [1, 1, 1, 0.001])) == 4999
+
+
+def test_the_ladder_ends_with_the_first_snapshot_that_reaches_the_target(ant_ladder: Path) -> None:
+    about = json.loads((ant_ladder / LADDER).read_text())
+    about["snapshots"][1]["tasks"] = {"ant-angle": {"return": 100.0, "return_std": 0.0, "return_best": 2400.0}}
+    (ant_ladder / LADDER).write_text(json.dumps(about))
+    used, reached = up_to_target(ladder("ant", ant_ladder), ANT)
+    assert [s.step for s in used] == [1000, 2000]
+    assert reached
+
+
+def test_same_seed_same_content_and_another_seed_other_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = []
+    for place, seed in (("a", 0), ("b", 0), ("c", 1)):
+        monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / place / "minari"))
+        sets.append(build_dataset(CHEETAH, 1500, seed, tmp_path / place))
+    same, again, other = sets
+    assert same.fingerprint == again.fingerprint
+    np.testing.assert_array_equal(same.rows, again.rows)
+    assert same.fingerprint != other.fingerprint
+    assert same.references["random"] == other.references["random"]
+    assert other.id.endswith("-seed1-v0")
+
+
+def test_rows_are_a_trajectory_and_time_outs_are_not_terminal(tmp_path: Path) -> None:
+    told: list[int] = []
+    dataset = build_dataset(CHEETAH, 12_000, 0, tmp_path, lambda done, _size: told.append(done))
+    assert len(dataset) == 12_000
+    assert dataset.rows.shape == (12_000, 2 * 17 + 6 + 2)
+    assert told[-1] == 12_000
+    assert told == sorted(told)
+    inside = np.ones(len(dataset), dtype=bool)
+    inside[dataset.episode_ends - 1] = False
+    np.testing.assert_array_equal(dataset.next_observations[inside], dataset.observations[np.flatnonzero(inside) + 1])
+    assert not dataset.terminals.any()
+    assert (np.abs(dataset.actions) <= 1).all()
+    complete = dataset.complete_episodes
+    assert (dataset.episode_lengths[complete] == 1000).all()
+    assert 0 < complete.sum() < len(complete)
+    policies = dataset.manifest["policies"]
+    assert sum(p["rows"] for p in policies) == 12_000
+    assert sum(p["episodes"] for p in policies) == len(dataset.episode_ends)
+    # The reference of the batch is the mean over whole episodes, from the rewards themselves.
+    ends = dataset.episode_ends[complete]
+    returns = [float(dataset.rewards[end - 1000 : end].astype(np.float64).sum()) for end in ends]
+    assert dataset.references["batch_mean"]["return"] == pytest.approx(np.mean(returns))
+    assert dataset.references["batch_best"]["return"] == pytest.approx(np.max(returns))
+    assert dataset.report["best_return"] == pytest.approx(np.max(returns))
+
+
+def test_terminals_are_where_the_ant_fell_and_nowhere_else(tmp_path: Path, ant_ladder: Path) -> None:
+    dataset = build_dataset(ANT, 4000, 0, tmp_path, ladder_folder=ant_ladder)
+    height = dataset.next_observations[:, 0]
+    fallen = ~((height >= 0.2) & (height <= 1.0))
+    assert fallen.sum() > 5
+    np.testing.assert_array_equal(dataset.terminals > 0, fallen)
+    assert set(np.flatnonzero(fallen)) <= set(dataset.episode_ends - 1)
+    # Each policy's last episode is cut: truncated, not terminal, and not counted as a whole episode.
+    rows = [p["rows"] for p in dataset.manifest["policies"]]
+    cuts = [i for i in np.cumsum(rows) - 1 if not fallen[i]]
+    assert cuts
+    assert (~dataset.complete_episodes).sum() == len([c for c in cuts if c in dataset.episode_ends - 1])
+    idle = dataset.references["do_nothing"]
+    assert idle["return"] == pytest.approx(995, abs=15)
+    assert idle["progress"] == pytest.approx(idle["return"] - 1000, abs=1e-6)
+    assert dataset.references["scale"] is None
+    assert not dataset.manifest["reached_target"]
+
+
+def test_a_built_dataset_is_opened_and_not_built_again(tmp_path: Path) -> None:
+    assert open_dataset(CHEETAH, 1000, 0, tmp_path) is None
+    built = build_dataset(CHEETAH, 1000, 0, tmp_path)
+
+    def never(*_: object) -> None:
+        raise AssertionError("collected again")
+
+    assert build_dataset(CHEETAH, 1000, 0, tmp_path, never).fingerprint == built.fingerprint
+    found = open_dataset(CHEETAH, 1000, 0, tmp_path)
+    assert found is not None
+    found.verify()
+
+
+def test_stopping_leaves_nothing(tmp_path: Path, minari_root: Path) -> None:
+    calls = iter(range(1000))
+    with pytest.raises(Stopped):
+        build_dataset(CHEETAH, 3000, 0, tmp_path, stop=lambda: next(calls) > 10)
+    left = [p.name for p in tmp_path.rglob("*") if p.is_file()]
+    assert left == [".3k-v0.lock"]
+    assert not minari_root.exists()
+
+
+def test_a_damaged_dataset_is_reported(tmp_path: Path) -> None:
+    folder = dataset_folder(tmp_path, dataset_id(CHEETAH.name, 1000))
+    build_dataset(CHEETAH, 1000, 0, tmp_path)
+    with open(folder / "rows.f32", "r+b") as f:
+        f.truncate(12_345)
+    with pytest.raises(DatasetError, match=r"rows\.f32 has 12,345 bytes, not 168,000; delete .*1k-v0"):
+        build_dataset(CHEETAH, 1000, 0, tmp_path)
+
+
+def test_an_unwritable_place_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatasetError, match=r"cannot write below .*file"):
+        build_dataset(CHEETAH, 1000, 0, tmp_path / "file")
+
+
+_BUILD = """
+import resource, sys
+from pathlib import Path
+from engine.data.collect import build_dataset
+from engine.tasks import TASKS
+if len(sys.argv) > 2:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+told = []
+try:
+    dataset = build_dataset(TASKS["halfcheetah-medium-replay"], 4000, 0, Path(sys.argv[1]), lambda n, _: told.append(n))
+    print(len(told) > 0, dataset.fingerprint)
+except ValueError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_two_builders_of_one_dataset_build_it_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _BUILD, str(tmp_path)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    lines = [process.communicate(timeout=120)[0].split() for process in both]
+    assert sorted(line[0] for line in lines) == ["False", "True"]
+    assert lines[0][1] == lines[1][1]
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path: Path, minari_root: Path) -> None:
+    command = [sys.executable, "-c", _BUILD, str(tmp_path), "100000"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert said.stdout.startswith("DatasetError cannot write the Minari dataset"), said
+    assert not location(dataset_id(CHEETAH.name, 4000)).exists()
+    assert not list(tmp_path.rglob("*building*"))
+    assert not dataset_folder(tmp_path, dataset_id(CHEETAH.name, 4000)).exists()
+    assert not list(minari_root.glob(".mopo*"))
+
+
+def test_without_a_ladder_the_error_names_it(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no behaviour policies for 'halfcheetah': .*ladder\.json"):
+        build_dataset(CHEETAH, 1000, 0, tmp_path, ladder_folder=tmp_path / "none")
+
+
+def test_opening_is_a_mapping(tmp_path: Path) -> None:
+    dataset = build_dataset(CHEETAH, 1000, 0, tmp_path)
+    assert isinstance(dataset.rows, np.memmap)
+    dataset.rows[0, 0] = 1e9  # private: reaches neither the file nor another reader
+    other = TransitionDataset.open(dataset_folder(tmp_path, dataset.id))
+    assert other.rows[0, 0] != 1e9
