@@ -168,15 +168,15 @@ class TransitionDataset:
             if not folder.exists():
                 raise DatasetError(f"no dataset at {folder}; build it with `mopo data build`")
             raise DatasetError(f"dataset at {folder}: {MANIFEST} is missing or unreadable; {again}")
+        if manifest.get("format") != FORMAT:
+            raise DatasetError(f"dataset at {folder} has format {manifest.get('format')}, this program reads {FORMAT}")
         try:
-            if manifest["format"] != FORMAT:
-                raise DatasetError(f"dataset at {folder} has format {manifest['format']}, this program reads {FORMAT}")
             size, episodes = int(manifest["size"]), int(manifest["episodes"])
             observation_dim, action_dim = int(manifest["observation_dim"]), int(manifest["action_dim"])
             for key in ("id", "fingerprint", "references", "report"):
                 manifest[key]
-        except (KeyError, TypeError) as error:
-            raise DatasetError(f"dataset at {folder}: {MANIFEST} lacks {error}; {again}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(f"dataset at {folder}: {MANIFEST} is damaged ({error!r}); {again}") from None
         width = row_width(observation_dim, action_dim)
         for name, expected in ((ROWS, 4 * size * width), (EPISODE_ENDS, 8 * episodes)):
             try:

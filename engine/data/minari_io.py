@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import socket
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ OUR_KEY = "mopo_tui"
 EPISODES_PER_POLL = 100
 # Measured with episodes of 3 to 1000 steps: 15 to 19 kB of HDF5 for each episode beside its values.
 HDF5_BYTES_PER_EPISODE, HDF5_MARGIN = 20_000, 1.1
+_BUILDING = ".mopo-building-"
 
 
 def location(dataset_id: str) -> Path:
@@ -108,8 +110,9 @@ def write(dataset: TransitionDataset, after_episodes: Callable[[], object] = lam
             f"the Minari dataset {dataset_id} (sha256 {existing[:12]}…) is other data than the one to write "
             f"({dataset.fingerprint[:12]}…): move or delete {folder} and build again"
         )
-    building = root / f".mopo-building-{os.getpid()}"
+    building = root / f"{_BUILDING}{socket.gethostname()}-{os.getpid()}"
     try:
+        _remove_abandoned(root)
         building.mkdir(parents=True, exist_ok=True)
         try:
             _reserve(dataset, building / "reserved")
@@ -120,12 +123,30 @@ def write(dataset: TransitionDataset, after_episodes: Callable[[], object] = lam
                 made = building / parent / "namespace_metadata.json"
                 if made.exists() and not (root / parent / made.name).exists():
                     shutil.copyfile(made, root / parent / made.name)
-            os.rename(building / dataset_id, folder)
+            _move(building / dataset_id, folder, dataset)
         finally:
             shutil.rmtree(building, ignore_errors=True)
     except OSError as error:
         raise DatasetError(f"cannot write the Minari dataset {folder}: {error.strerror or error}") from None
     return folder
+
+
+def _move(made: Path, folder: Path, dataset: TransitionDataset) -> None:
+    """Rename into place; a process with another data root may have put the same content there meanwhile."""
+    try:
+        os.rename(made, folder)
+    except OSError:
+        if not folder.exists() or stored_fingerprint(dataset.id) != dataset.fingerprint:
+            raise
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Remove what builders on this host left that were killed."""
+    mine = f"{_BUILDING}{socket.gethostname()}-"
+    for path in root.glob(f"{_BUILDING}*"):
+        pid = path.name.removeprefix(mine)
+        if pid.isdecimal() and not Path("/proc", pid).exists() and Path("/proc/self").exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _reserve(dataset: TransitionDataset, path: Path) -> None:
@@ -218,7 +239,7 @@ def read(dataset_id: str) -> TransitionDataset | None:
             block[:, -1] = episode.terminations
             at += length
             ends.append(at)
-    except (OSError, ValueError, KeyError, AssertionError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, AssertionError) as error:
         raise DatasetError(f"the Minari dataset {location(dataset_id)} cannot be read: {error}") from None
     recorded = TransitionDataset(rows, np.array(ends, dtype=np.int64), observation_dim, action_dim, manifest)
     recorded.verify()

@@ -79,7 +79,8 @@ def damaged(folder: Path, name: str, content: bytes | None) -> None:
         ("episode_ends.i64", b"12345678", r"episode_ends\.i64 has 8 bytes, not 24"),
         ("episode_ends.i64", np.array([4, 4, 9]).tobytes(), r"episode_ends\.i64 does not divide its 9 rows"),
         ("dataset.json", b'{"format": 1, "si', r"dataset\.json is missing or unreadable"),
-        ("dataset.json", b'{"format": 1}', r"dataset\.json lacks 'size'"),
+        ("dataset.json", b'{"format": 1}', r"dataset\.json is damaged \(KeyError\('size'\)\)"),
+        ("dataset.json", b'{"format": 1, "size": "many"}', r"dataset\.json is damaged"),
         ("dataset.json", b'{"format": 7}', r"has format 7, this program reads 1"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -175,3 +176,17 @@ def test_changed_content_is_found_on_the_way_back(cheetah: TransitionDataset, tm
     shutil.rmtree(dataset_folder(tmp_path, cheetah.id))
     with pytest.raises(DatasetError, match="are not those its manifest names"):
         build_dataset(CHEETAH, 1200, 0, tmp_path)
+
+
+def test_what_a_killed_builder_left_is_removed(minari_root: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = minari_root / f".mopo-building-{socket.gethostname()}-{gone.pid}"
+    working = minari_root / f".mopo-building-{socket.gethostname()}-{os.getppid()}"
+    elsewhere = minari_root / ".mopo-building-elsewhere-1"
+    for folder in (left, working, elsewhere):
+        (folder / "mopo").mkdir(parents=True)
+    minari_io.write(ant())
+    assert not left.exists()
+    assert working.exists()
+    assert elsewhere.exists()
