@@ -25,7 +25,7 @@ EPISODES = 20
 UP_TO_TARGET, AFTER_TARGET = 12, 6
 # Candidates for the first snapshot that reaches the target are measured from the one whose training-time evaluation (few
 # episodes) comes this near to it.
-NEAR = 0.7
+NEAR = 0.5
 
 
 def geometric(steps: Sequence[int], first: int, last: int, count: int) -> list[int]:

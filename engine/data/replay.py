@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ class Replay:
 
     def __init__(self, path: Path, capacity: int, width: int, size: int = 0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        mode = "r+" if size else "w+"
+        mode: Literal["r+", "w+"] = "r+" if size else "w+"
         self.rows = np.memmap(path, dtype=np.float32, mode=mode, shape=(capacity, width))
         self.tensor: Tensor = torch.from_numpy(self.rows)
         self.size = size
