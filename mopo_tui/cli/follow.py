@@ -149,7 +149,10 @@ class PlainView:
         changed = run.stage != self._stage
         if run.stage and (changed or time.monotonic() - self._told >= PLAIN_SECONDS):
             self._stage = run.stage
-            self.say(" ".join(part for part in (run.stage, *_progress_parts(run)) if part))
+            percent, detail, speed, eta = _progress_parts(run)
+            if changed and not stage_progress(run):
+                detail = speed = ""  # those of the stage before, until this one has its own
+            self.say(" ".join(part for part in (run.stage, percent, detail, speed, eta) if part))
 
     def say(self, line: str) -> None:
         self._told = time.monotonic()

@@ -35,20 +35,26 @@ def console(stream: IO[str] | None = None) -> Console:
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
-def table(*columns: str, right: tuple[str, ...] = (), keep: tuple[str, ...] = ()) -> Table:
-    """A plain table; columns of `right` hold numbers, those of `keep` are never cut."""
+def table(*columns: str, right: tuple[str, ...] = (), gap: int = 2) -> Table:
+    """A plain table; columns of `right` hold numbers."""
     from rich.table import Table
 
-    made = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold", show_edge=False)
     for name in columns:
-        made.add_column(
-            name,
-            justify="right" if name in right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=len(name) if name not in keep else None,
-        )
+        made.add_column(name, justify="right" if name in right else "left", no_wrap=True, overflow="ellipsis")
     return made
+
+
+def shortened(text: str, width: int) -> str:
+    """`text` in at most `width` columns; what is left out is left out in the middle, since names differ at their ends."""
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(text) <= width:
+        return text
+    tail = text
+    while cell_len(tail) > width // 2:
+        tail = tail[1:]
+    return set_cell_size(text, width - 1 - cell_len(tail)).rstrip() + "…" + tail
 
 
 def number(value: float | None, digits: int = 1) -> str:

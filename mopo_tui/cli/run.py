@@ -127,23 +127,32 @@ def logs(
     """Print what the run's process has written to its console."""
     from engine import record
     from mopo_tui.manager import Store
+    from mopo_tui.manager.run import read_run
     from mopo_tui.manager.state import clean
 
     chosen = Store.open(store).find(run)
     path = chosen.folder / record.CONSOLE
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    offset = len(path.read_bytes()) if path.is_file() else 0
-    whole = [clean(line) for line in text.splitlines()]
+
+    def read(offset: int) -> bytes:
+        try:
+            with open(path, "rb") as f:
+                f.seek(offset)
+                return f.read()
+        except FileNotFoundError:
+            return b""
+
+    written = read(0)
+    whole = [clean(line) for line in written.decode("utf-8", "replace").splitlines()]
+    if follow and not written.endswith(b"\n"):  # a line under way is printed once it is whole
+        written = written[: written.rfind(b"\n") + 1]
+        whole = whole[:-1]
     for line in whole[-lines:] if lines else whole:
         print(line)
+    offset = len(written)
     while follow:
-        from mopo_tui.manager.run import read_run
-
         over = read_run(chosen.folder).state.over  # looked at before reading: what came last is still printed
         sys.stdout.flush()
-        with open(path, "rb") if path.is_file() else open("/dev/null", "rb") as f:
-            f.seek(offset)
-            added = f.read()
+        added = read(offset)
         end = len(added) if over else added.rfind(b"\n") + 1
         offset += end
         for line in added[:end].decode("utf-8", "replace").splitlines():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mopo_tui.cli.options import JsonOption, RunsOption
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from mopo_tui.manager import Comparison, Run
     from mopo_tui.manager.compare import Score
 
@@ -39,43 +41,54 @@ def ls(store: RunsOption = None, as_json: JsonOption = False) -> None:
         output.narrate(f"no runs in {runs.root} yet; `mopo run` starts one")
         return
     console = output.console()
-    console.print(_list(found, whole_ids=console.width >= _WIDE))
+    console.print(_list([run for run in found if not run.problem], console.width))
+    for run in found:
+        if run.problem:
+            console.print(f"{GLYPHS[run.state.value][0]} {run.id}: {run.problem}", soft_wrap=True)
 
 
-def _list(runs: list[Run], whole_ids: bool) -> Any:
+def _list(runs: list[Run], width: int) -> Table:
+    """The table in `width` columns: where whole ids do not fit, their last four characters name a run as well, and its name stands
+    for task, algorithm and seed."""
+    from rich.cells import cell_len
     from rich.text import Text
 
     from mopo_tui.cli import output
 
-    right = ("seed", "done", "eta", "last", "best", "age")
-    table = output.table(
-        "", "id", "name", "task", "algo", "seed", "state", "done", "eta", "last", "best", "age", right=right
-    )
-    for run in runs:
-        glyph, style = GLYPHS[run.state.value]
-        # Without room for the id, its last four characters name the run as well.
-        cells: list[str | Text] = [Text(glyph, style), run.id if whole_ids else run.id[-4:]]
-        if run.problem:
-            table.add_row(*cells, run.name, "", "", "", Text(run.problem, style))
-            continue
-        running = run.stage if run.stage and not run.state.over else run.state.value
-        score = run.score_last is not None or run.score_best is not None
-        unit = "%" if score else ""
-        last, best = (run.score_last, run.score_best) if score else (run.return_last, run.return_best)
-        table.add_row(
-            *cells,
-            run.name,
-            run.task,
-            run.algorithm or run.job,
-            str(run.seed),
-            Text(running, style if run.state.over else ""),
-            f"{100 * run.progress:.0f}%",
-            output.duration(run.eta_s),
-            output.number(last) + (unit if last is not None else ""),
-            output.number(best) + (unit if best is not None else ""),
-            output.age(run.created),
-        )
+    wide = width >= _WIDE
+    about = ("task", "algo", "seed") if wide else ()
+    columns = ("", "id", "name", *about, "state", "done", "eta", "last", "best", "age")
+    rows = [_row(run, wide) for run in runs]
+    cells = [[columns[i], *(row[i] for row in rows)] for i in range(len(columns))]
+    name = columns.index("name")
+    taken = sum(max(map(cell_len, column)) + 1 for i, column in enumerate(cells) if i != name)
+    table = output.table(*columns, right=("seed", "done", "eta", "last", "best", "age"), gap=1)
+    for run, row in zip(runs, rows, strict=True):
+        style = GLYPHS[run.state.value][1]
+        row[name] = output.shortened(row[name], max(8, width - taken))
+        coloured = (0, columns.index("state"))
+        table.add_row(*(Text(cell, style if i in coloured else "") for i, cell in enumerate(row)))
     return table
+
+
+def _row(run: Run, wide: bool) -> list[str]:
+    from mopo_tui.cli import output
+
+    score = run.score_last is not None or run.score_best is not None
+    last, best = (run.score_last, run.score_best) if score else (run.return_last, run.return_best)
+    unit = "%" if score else ""
+    return [
+        GLYPHS[run.state.value][0],
+        run.id if wide else run.id[-4:],
+        run.name,
+        *((run.task, run.algorithm or run.job, str(run.seed)) if wide else ()),
+        run.stage if run.stage and not run.state.over else run.state.value,
+        f"{100 * run.progress:.0f}%",
+        output.duration(run.eta_s),
+        output.number(last) + (unit if last is not None else ""),
+        output.number(best) + (unit if best is not None else ""),
+        output.age(run.created),
+    ]
 
 
 def compare(
