@@ -20,7 +20,7 @@ from engine.config import (
     TrainConfig,
     from_toml,
 )
-from engine.record import CONFIG, CONTROL, RUN, Recorder, read_json
+from engine.record import CONFIG, RUN, Recorder, read_json
 
 FINISHED, FAILED, BAD_CONFIGURATION, UNAVAILABLE = 0, 1, 2, 3
 
@@ -51,7 +51,6 @@ def main(arguments: list[str]) -> int:
     except (OSError, UnicodeDecodeError) as error:
         print(f"{path}: cannot be read: {error}", file=sys.stderr)
         return BAD_CONFIGURATION
-    (folder / CONTROL / "stop").unlink(missing_ok=True)  # a request to an earlier attempt
     with Recorder(folder, echo=lambda line: print(line, flush=True)) as recorder:
         return _guarded(config, run, recorder)
 

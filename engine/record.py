@@ -254,7 +254,7 @@ class Recorder:
         """Begin a stage."""
         self.stage = stage
         self.event("stage", message)
-        self.summary(force=True, stage=stage, stage_progress=0.0)
+        self.summary(force=True, stage=stage, stage_progress=0.0, detail="", speed=None, speed_unit="")
 
     def summary(self, *, force: bool = False, **values: Any) -> None:
         """Update summary.json's keys; written at most every 2 s unless forced."""
