@@ -16,7 +16,7 @@ from engine.config import TrainConfig
 from mopo_tui.actions import ACTIONS, bindings
 from mopo_tui.manager import Run, Store
 from mopo_tui.manager.new_run import resolve_run
-from mopo_tui.poller import Poller, RunsChanged, ViewChanged
+from mopo_tui.poller import Poller, ReadFailed, RunsChanged, ViewChanged
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
 from mopo_tui.screens.dashboard import Dashboard
@@ -119,6 +119,10 @@ class MopoApp(App[None]):
             self.views.pop(next(iter(self.views)))
         for screen in self._screens():
             screen.show_view(view)
+
+    @on(ReadFailed)
+    def _say_unread(self, message: ReadFailed) -> None:
+        self.notify(message.reason, title="The store cannot be read", severity="error")
 
     def _screens(self) -> list[RunsScreen]:
         return [screen for screen in self.screen_stack if isinstance(screen, RunsScreen) and screen.is_mounted]

@@ -33,6 +33,14 @@ class ViewChanged(Message):
         self.view = view
 
 
+class ReadFailed(Message):
+    """The store could not be read; the poller goes on trying. Posted once for each new reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
 class Poller:
     """Reads the list of runs about once a second, and the watched runs' rows twice a second, in a thread of its own.
 
@@ -46,6 +54,8 @@ class Poller:
         self._watched: tuple[str, ...] = ()
         self._fresh: set[str] = set()
         self._look_now = False
+        self._due = 0.0
+        self._runs: tuple[Run, ...] | None = None
         self._wake = threading.Event()
         self._ended = threading.Event()
 
@@ -73,21 +83,28 @@ class Poller:
 
     def _loop(self) -> None:
         readers = Readers()
-        runs: tuple[Run, ...] | None = None
-        due = 0.0
+        failed = ""
         while not self._ended.is_set():
             self._wake.clear()
-            now = time.monotonic()
-            if now >= due or self._look_now:
-                self._look_now = False
-                found = tuple(self._store.runs())
-                if found != runs:
-                    runs = found
-                    self._post(RunsChanged(runs))
-                due = time.monotonic() + LIST_SECONDS
-            folders = {run.id: run.folder for run in runs or ()}
-            self._read_watched(readers, folders)
+            try:
+                self._look(readers)
+                failed = ""
+            except Exception as error:  # a thread that dies would leave a screen that looks alive and never changes again
+                reason = f"{type(error).__name__}: {error}"
+                if reason != failed:
+                    failed = reason
+                    self._post(ReadFailed(reason))
             self._wake.wait(WATCHED_SECONDS)
+
+    def _look(self, readers: Readers) -> None:
+        if time.monotonic() >= self._due or self._look_now:
+            self._look_now = False
+            runs = tuple(self._store.runs())
+            if runs != self._runs:
+                self._runs = runs
+                self._post(RunsChanged(runs))
+            self._due = time.monotonic() + LIST_SECONDS
+        self._read_watched(readers, {run.id: run.folder for run in self._runs or ()})
 
     def _read_watched(self, readers: Readers, folders: dict[str, Path]) -> None:
         with self._lock:

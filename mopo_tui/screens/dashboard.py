@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from rich.text import Text
 from textual import on
@@ -38,7 +37,7 @@ class Dashboard(RunsScreen):
     """List left, panels right; one at a time where the terminal is narrow."""
 
     BINDINGS = bindings("dashboard")
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-narrow"),
         (WIDE, "-wide"),
         (160, "-very-wide"),

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, Label, Static
 
 from engine.config import ALGORITHMS, DEFAULT_PRESET, PRESETS, ConfigError, TrainConfig
-from engine.tasks import TASKS, size_label
+from engine.tasks import TASKS
 from mopo_tui.actions import bindings
 from mopo_tui.manager import LaunchError, Run, Store, StoreError
 from mopo_tui.manager.datasets import dataset_status
@@ -94,8 +94,7 @@ class NewRunScreen(ModalScreen[Run | None]):
     @work(thread=True, exclusive=True, group="dataset")
     def _look_for_dataset(self, config: TrainConfig) -> None:
         data = dataset_status(config.task, config.dataset.size, config.dataset.seed)
-        rows = size_label(config.dataset.size)
-        text = f"data {data.id}: " + ("present" if data.present else f"built first ({rows} rows)")
+        text = f"data {data.id}: {'present' if data.present else 'built first'}"
         self.app.call_from_thread(self._show_dataset, config, text)
 
     def _show_dataset(self, config: TrainConfig, text: str) -> None:

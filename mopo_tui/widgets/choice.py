@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rich.text import Text
 from textual import events
@@ -19,8 +18,8 @@ class Choice(Widget, can_focus=True):
     """Shows all its values in one row, the chosen one marked; only the chosen one where they do not fit."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "turn(-1)", "Change", key_display="← →", tooltip="the value before"),
-        Binding("right,l,space", "turn(1)", "Change", show=False, tooltip="the next value"),
+        Binding("left,h", "turn(-1)", "Change", key_display="← →", tooltip="the value before", priority=True),
+        Binding("right,l,space", "turn(1)", "Change", show=False, tooltip="the next value", priority=True),
     ]
 
     class Changed(Message):

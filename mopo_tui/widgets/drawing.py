@@ -164,12 +164,12 @@ def _y_axis(frame: _Frame, ticks: list[tuple[float, str]]) -> None:
         frame.grid.put(row, edge, "│", Ink("faint"))
     taken: set[int] = set()
     for value, label in ticks:
-        row = frame.row_of(value)
-        if row is None or row in taken:
+        place = frame.row_of(value)
+        if place is None or place in taken:
             continue
-        taken.add(row)
-        frame.grid.put(row, edge, "┤", Ink("faint"))
-        frame.grid.put(row, edge - len(label), label, Ink("muted"))
+        taken.add(place)
+        frame.grid.put(place, edge, "┤", Ink("faint"))
+        frame.grid.put(place, edge - len(label), label, Ink("muted"))
 
 
 def _x_axis(frame: _Frame, tall: bool) -> None:
@@ -268,7 +268,7 @@ def _labels(frame: _Frame, columns: int) -> None:
                 column += len(line.end_label) + 1
         taken.add(row)
     names = sorted((r for r in frame.plot.references if frame.row_of(r.value) is not None), key=lambda r: -r.value)
-    wanted = [row for r in names if (row := frame.row_of(r.value)) is not None]
+    wanted = [place for r in names if (place := frame.row_of(r.value)) is not None]
     for reference, row in zip(names, _spread(wanted, range(frame.top, frame.top + frame.rows), taken), strict=False):
         frame.grid.put(row, left, _text_of(reference, columns)[:room], Ink(reference.ink))
 

@@ -152,7 +152,7 @@ def _normalized(run: Run, view: RunView, task: Task) -> Panel:
         references if lines else (),
         x_title="updates",
         x_span=FROM_ZERO,
-        legend=(("●", "sky", "score in the real environment"),),
+        legend=(("━", "sky", "score in the real environment"),),
         empty=_why_empty(run, "evaluation"),
     )
     return Panel(plot, "Normalized score", numbers)
@@ -178,7 +178,7 @@ def _raw(run: Run, view: RunView, task: Task | None) -> Panel:
     returns = _line(view, "eval/return", "return", "sky", "●")
     if returns is not None:
         lines.append(returns)
-        legend.insert(0, ("●", "sky", "return"))
+        legend.insert(0, ("━", "sky", "return"))
     parts = [("return", "eval/return"), ("progress", "eval/progress")]
     numbers = _numbers(view, *(parts if task is not None and task.survive_reward else parts[:1]))
     nothing = view.reference("do_nothing")

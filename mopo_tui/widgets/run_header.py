@@ -12,7 +12,7 @@ from textual.widgets import Digits, Static
 from mopo_tui.manager import Run
 from mopo_tui.widgets.palette import STATES, colour
 from mopo_tui.widgets.scale import number
-from mopo_tui.widgets.words import bar, cut, default_named, duration, headline, short_id
+from mopo_tui.widgets.words import bar, cut, default_named, duration, fitting, headline, short_id
 
 _HEADLINE = 24  # columns of the large number, as in the stylesheet
 
@@ -50,6 +50,7 @@ class RunHeader(Horizontal):
         if shown[0] != self._shown[0]:
             self.query_one("#about", Static).update(about)
         if digits != self._shown[1]:
+            self.query_one("#headline").display = bool(digits)
             self.query_one("#number", Digits).update(digits)
         if label != self._shown[2]:
             self.query_one("#number-label", Static).update(label)
@@ -74,7 +75,7 @@ class RunHeader(Horizontal):
         def add(part: str, ink: str = "text", bold: bool = False) -> None:
             text.append(part, f"{'bold ' if bold else ''}{colour(ink, dark)}")
 
-        width = max(self.size.width - _HEADLINE - 3, 20)
+        width = max(self.size.width - (_HEADLINE if self._headline()[0] else 0) - 3, 20)
         if run.problem:
             add(run.id + "\n", bold=True)
             add(run.problem, "vermillion")
@@ -101,7 +102,7 @@ class RunHeader(Horizontal):
                 add(f"  ! {alert}", "yellow")
             add("\n")
             if run.state.value == "finished":
-                add(_finished(run), "muted")
+                add(_finished(run, width), "muted")
             elif run.state.value == "queued":
                 add("waits to be started", "muted")
             else:
@@ -123,21 +124,20 @@ class RunHeader(Horizontal):
         return text
 
 
-def _finished(run: Run) -> str:
+def _finished(run: Run, width: int) -> str:
+    """What stands beside the large number of a finished run, most important first, as much as fits."""
     result = run.result or {}
     words = []
-    if isinstance(wall := result.get("wall_s"), (int, float)):
-        words.append(f"took {duration(float(wall))}")
     final = result.get("final")
     if isinstance(final, dict):
-        if isinstance(episodes := final.get("episodes"), int):
-            words.append(f"{episodes} final episodes")
-        if isinstance(value := final.get("return"), (int, float)):
-            spread = final.get("return_stderr")
-            words.append(
-                f"return {number(float(value))}"
-                + (f" ± {number(float(spread), 2)}" if isinstance(spread, (int, float)) else "")
-            )
+        value, spread = final.get("return"), final.get("return_stderr")
+        if isinstance(value, (int, float)):
+            error = f" ± {number(float(spread), 2)}" if isinstance(spread, (int, float)) else ""
+            words.append(f"return {number(float(value))}{error}")
         if isinstance(value := final.get("progress"), (int, float)):
             words.append(f"progress {number(float(value))}")
-    return "  ".join(words)
+        if isinstance(episodes := final.get("episodes"), int):
+            words.append(f"{episodes} episodes")
+    if isinstance(wall := result.get("wall_s"), (int, float)):
+        words.append(f"took {duration(float(wall))}")
+    return fitting(words, width)

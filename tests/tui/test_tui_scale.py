@@ -1,0 +1,82 @@
+"""Axes: round ends, places, ticks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mopo_tui.widgets.scale import Scale, fitted, number, span
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0, 97, (0, 100)), (-58.4, 2331.6, (-500, 2500)), (0.011, 0.0193, (0.01, 0.02)), (3, 3, (2.7, 3.3)), (0, 0, (0, 1))],
+)
+def test_linear_ends_are_round_and_hold_the_values(low: float, high: float, expected: tuple[float, float]) -> None:
+    scale = fitted(low, high)
+    assert scale.low <= low
+    assert scale.high >= high
+    if low != high or low == 0:
+        assert (scale.low, scale.high) == pytest.approx(expected)
+
+
+def test_logarithmic_ends_are_1_2_or_5() -> None:
+    scale = fitted(0.0168, 0.34, log=True)
+    assert (scale.low, scale.high) == pytest.approx((0.01, 0.5))
+    assert fitted(1e-4, 1e4, log=True) == Scale(pytest.approx(1e-4), pytest.approx(1e4), True)
+
+
+def test_ends_do_not_move_while_values_stay_inside() -> None:
+    assert fitted(0, 61_000) == fitted(0, 79_000)
+
+
+def test_places() -> None:
+    assert Scale(0, 10).fraction([0, 5, 10]).tolist() == [0, 0.5, 1]
+    assert Scale(0.01, 100, log=True).fraction([0.01, 1, 100]).tolist() == pytest.approx([0, 0.5, 1])
+
+
+def test_what_has_no_place_is_nan() -> None:
+    assert np.isnan(Scale(0, 1).fraction([np.nan, np.inf, -np.inf])).all()
+    assert np.isnan(Scale(1, 10, log=True).fraction([0, -1, np.nan])).all()
+
+
+@pytest.mark.parametrize("most", range(1, 12))
+@pytest.mark.parametrize("scale", [Scale(0, 100), Scale(-500, 2500), Scale(0, 100_000), Scale(0, 0.25), Scale(-1000, 3000)])
+def test_ticks_are_inside_rising_and_few(scale: Scale, most: int) -> None:
+    ticks = scale.ticks(most)
+    values = [value for value, _ in ticks]
+    assert 1 <= len(ticks) <= most
+    assert values == sorted(values)
+    assert scale.low <= values[0]
+    assert values[-1] <= scale.high
+    assert len({label for _, label in ticks}) == len(ticks)
+    assert len(ticks) >= 2 or most == 1
+
+
+@pytest.mark.parametrize("most", range(2, 12))
+@pytest.mark.parametrize("bounds", [(1e-4, 1e4), (0.01, 0.5), (20, 50), (1, 10)])
+def test_logarithmic_ticks_are_inside_and_few(bounds: tuple[float, float], most: int) -> None:
+    values = [value for value, _ in Scale(*bounds, log=True).ticks(most)]
+    assert 1 <= len(values) <= most
+    assert all(bounds[0] * 0.999 <= v <= bounds[1] * 1.001 for v in values)
+
+
+def test_labels() -> None:
+    assert [label for _, label in Scale(0, 100_000).ticks(6)] == ["0", "20k", "40k", "60k", "80k", "100k"]
+    assert [label for _, label in Scale(-1000, 2000).ticks(4)] == ["−1000", "0", "1000", "2000"]
+    assert [label for _, label in Scale(0, 0.2).ticks(5)] == ["0", "0.05", "0.10", "0.15", "0.20"]
+    assert [label for _, label in Scale(0.01, 1, log=True).ticks(3)] == ["0.01", "0.1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1512.34, "1512"), (0.01234, "0.0123"), (3.14159, "3.14"), (-56.2, "−56.2"), (54, "54.0"), (0, "0"), (2.5e8, "2.5e8")],
+)
+def test_numbers(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_span_ignores_what_cannot_be_drawn() -> None:
+    assert span([np.nan, 3, np.inf], [1]) == (1, 3)
+    assert span([0, -1, 5, 2], log=True) == (2, 5)
+    assert span([np.nan]) is None

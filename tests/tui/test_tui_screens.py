@@ -1,0 +1,50 @@
+"""Screens pinned as text: `WRITE_SCREENS=1 pytest tests/tui` writes them anew, to be looked at before they are committed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import check_screen, fixed, settled, text_of, until
+
+from mopo_tui.app import MopoApp
+from mopo_tui.manager import Store
+
+SIZES = {"80x24": (80, 24), "120x40": (120, 40)}
+KEYS = {
+    "dashboard": ["j"],
+    "panels": ["j", "enter"],
+    "score": ["j", "j", "j", "j", "enter"],
+    "failed": ["G", "enter"],
+    "compare": ["j", "j", "space", "j", "space", "c"],
+    "stop": ["j", "s"],
+    "help": ["question_mark"],
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", KEYS)
+async def test_screen(app: MopoApp, name: str, size: str) -> None:
+    async with app.run_test(size=SIZES[size]) as pilot:
+        await settled(pilot, app)
+        for key in KEYS[name]:
+            await pilot.press(key)
+            await settled(pilot, app)
+        check_screen(app, f"{name}-{size}")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_empty_store(tmp_path: Path, size: str) -> None:
+    app = fixed(MopoApp(Store.open(tmp_path / "runs")))
+    async with app.run_test(size=SIZES[size]) as pilot:
+        await settled(pilot, app)
+        check_screen(app, f"empty-{size}")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_new_run(app: MopoApp, size: str) -> None:
+    async with app.run_test(size=SIZES[size]) as pilot:
+        await settled(pilot, app)
+        await pilot.press("a")
+        await until(pilot, lambda: "built first" in text_of(app))
+        check_screen(app, f"new-run-{size}")
