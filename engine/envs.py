@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Iterator
 from typing import Any, SupportsFloat
 
 import gymnasium
+import mujoco
 import numpy as np
 
 ANT_ANGLE_ID = "mopo/AntAngle-v0"
@@ -40,19 +40,17 @@ if ANT_ANGLE_ID not in gymnasium.registry:
 
 
 @contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """HalfCheetah's model prints a line from C at every load."""
-    saved = os.dup(2)
+def _without_model_warnings() -> Iterator[None]:
+    """HalfCheetah's XML makes MuJoCo warn of a deprecated attribute at every load: on stderr and in a file in the working folder."""
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda _: None)
     try:
-        with open(os.devnull, "w") as null:
-            os.dup2(null.fileno(), 2)
         yield
     finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+        mujoco.set_mju_user_warning(before)
 
 
 def make(env_id: str, **kwargs: Any) -> gymnasium.Env[np.ndarray, np.ndarray]:
     """The environment `env_id` with its time limit; a new instance."""
-    with _quiet_stderr():
+    with _without_model_warnings():
         return gymnasium.make(env_id, **kwargs)

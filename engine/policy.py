@@ -46,7 +46,8 @@ class Policy:
         """The deterministic action tanh(μ(s)), or with `rng` a sample; in [−1, 1], float32, (act,) or (batch, act)."""
         mean, log_std = self.distribution(observation)
         if rng is not None:
-            mean = mean + np.exp(log_std) * rng.standard_normal(mean.shape, dtype=np.float32)
+            noise: Array = rng.standard_normal(mean.shape, dtype=np.float32)
+            mean = mean + np.exp(log_std) * noise
         return np.tanh(mean)
 
     def save(self, path: Path, dtype: type[np.floating[Any]] = np.float32) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from engine import envs
@@ -75,3 +77,12 @@ def test_ant_angle_lasts_at_most_1000_steps_and_a_time_out_is_not_terminal() -> 
         _, _, terminated, truncated, _ = env.step(np.zeros(8, dtype=np.float32))
         assert not terminated
         assert truncated is (step == 1000)
+
+
+def test_making_an_environment_prints_nothing_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    envs.make("HalfCheetah-v5")
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr().err == ""
