@@ -41,7 +41,7 @@ if ANT_ANGLE_ID not in gymnasium.registry:
 
 @contextlib.contextmanager
 def _without_model_warnings() -> Iterator[None]:
-    """HalfCheetah's XML makes MuJoCo warn of a deprecated attribute at every load: on stderr and in a file in the working folder."""
+    """HalfCheetah's XML makes MuJoCo warn of a deprecated attribute at every load, in a file in the working folder."""
     before = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(lambda _: None)
     try:

@@ -47,7 +47,7 @@ class Policy:
         mean, log_std = self.distribution(observation)
         if rng is not None:
             noise: Array = rng.standard_normal(mean.shape, dtype=np.float32)
-            mean = mean + np.exp(log_std) * noise
+            mean = np.add(mean, np.exp(log_std) * noise, dtype=np.float32)
         return np.tanh(mean)
 
     def save(self, path: Path, dtype: type[np.floating[Any]] = np.float32) -> None:
