@@ -162,7 +162,7 @@ class BehaviourConfig:
     random_steps: int = option(10_000, "uniform actions at the start", minimum=0)
     episodes: int = option(5, "stochastic episodes per snapshot", minimum=1)
     seed: int = option(0, "seed", minimum=0)
-    compute: Compute = field(default_factory=Compute)
+    compute: Compute = field(default_factory=lambda: Compute(threads=1))
 
     @property
     def kind(self) -> str:
