@@ -59,7 +59,7 @@ def train_behaviour(
         "behaviour": chosen.name,
         "steps": chosen.steps if steps is None else steps,
         "seed": seed,
-        "compute.threads": threads or 0,
+        "compute.threads": 1 if threads is None else threads,
     }
     start(make(BehaviourConfig, values, "command line"), store, name=name, as_json=as_json, background=background)
 
