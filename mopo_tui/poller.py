@@ -89,7 +89,9 @@ class Poller:
             try:
                 self._look(readers)
                 failed = ""
-            except Exception as error:  # a thread that dies would leave a screen that looks alive and never changes again
+            except (
+                Exception
+            ) as error:  # a thread that dies would leave a screen that looks alive and never changes again
                 reason = f"{type(error).__name__}: {error}"
                 if reason != failed:
                     failed = reason

@@ -120,7 +120,7 @@ async def test_stop_asks_and_defaults_to_no(tmp_path: Path) -> None:
         await settled(pilot, app)
         await pilot.press("s")
         assert isinstance(app.screen, ConfirmScreen)
-        assert "Stop ant-angle mopo s1 (k3v9)?" in text_of(app)
+        await until(pilot, lambda: "Stop ant-angle mopo s0 (k3v9)?" in text_of(app))
         await pilot.press("enter")
         assert isinstance(app.screen, Dashboard)
         await pilot.press("s", "escape")

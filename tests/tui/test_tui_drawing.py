@@ -88,7 +88,12 @@ def test_reference_lines_widen_the_axis_and_carry_their_label() -> None:
 
 
 def test_close_reference_labels_keep_their_order_and_do_not_overlap() -> None:
-    names = [Reference(1000, "do-nothing"), Reference(990, "batch mean"), Reference(980, "other"), Reference(-50, "random")]
+    names = [
+        Reference(1000, "do-nothing"),
+        Reference(990, "batch mean"),
+        Reference(980, "other"),
+        Reference(-50, "random"),
+    ]
     rows = chart(Plot([Line("r", UPDATES, np.linspace(0, 2000, 20))], names)).splitlines()
     order = [i for name in ("do-nothing", "batch mean", "other", "random") for i, row in enumerate(rows) if name in row]
     assert len(order) == 4
@@ -103,9 +108,13 @@ def test_narrow_charts_take_short_labels() -> None:
 
 
 def test_ends_of_lines_are_labelled() -> None:
-    members = [Line(f"member {m}", UPDATES, np.full(20, 10.0 ** -m), end_label=str(m)) for m in range(3)]
+    members = [Line(f"member {m}", UPDATES, np.full(20, 10.0**-m), end_label=str(m)) for m in range(3)]
     rows = chart(Plot(members, y_log=True)).splitlines()
-    ends = [row.rstrip()[-1] for row in rows if row.rstrip()[-1:] in ("0", "1", "2") and "⠤" in row or "⠉" in row or "⣀" in row]
+    ends = [
+        row.rstrip()[-1]
+        for row in rows
+        if (row.rstrip()[-1:] in ("0", "1", "2") and "⠤" in row) or "⠉" in row or "⣀" in row
+    ]
     assert ends == ["0", "1", "2"]
 
 
@@ -121,7 +130,11 @@ def test_an_empty_chart_says_why() -> None:
 @pytest.mark.parametrize("columns", [1, 8, 12, 20, 38, 200])
 def test_every_size_is_filled_exactly(rows: int, columns: int) -> None:
     hist = Histogram("u", np.array([0.1, 1.0, 10.0]), np.array([3.0, 5.0]), filled=True)
-    for plot in (Plot([SCORE], [Reference(100, "100")], x_title="updates"), Plot(histograms=[hist], x_log=True), Plot()):
+    for plot in (
+        Plot([SCORE], [Reference(100, "100")], x_title="updates"),
+        Plot(histograms=[hist], x_log=True),
+        Plot(),
+    ):
         drawn = draw(plot, rows, columns).lines()
         assert len(drawn) == rows
         assert {len(line) for line in drawn} == {columns}

@@ -10,7 +10,13 @@ from mopo_tui.widgets.scale import Scale, fitted, number, span
 
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
-    [(0, 97, (0, 100)), (-58.4, 2331.6, (-500, 2500)), (0.011, 0.0193, (0.01, 0.02)), (3, 3, (2.7, 3.3)), (0, 0, (0, 1))],
+    [
+        (0, 97, (0, 100)),
+        (-58.4, 2331.6, (-500, 2500)),
+        (0.011, 0.0193, (0.01, 0.02)),
+        (3, 3, (2.7, 3.3)),
+        (0, 0, (0, 1)),
+    ],
 )
 def test_linear_ends_are_round_and_hold_the_values(low: float, high: float, expected: tuple[float, float]) -> None:
     scale = fitted(low, high)
@@ -41,7 +47,9 @@ def test_what_has_no_place_is_nan() -> None:
 
 
 @pytest.mark.parametrize("most", range(1, 12))
-@pytest.mark.parametrize("scale", [Scale(0, 100), Scale(-500, 2500), Scale(0, 100_000), Scale(0, 0.25), Scale(-1000, 3000)])
+@pytest.mark.parametrize(
+    "scale", [Scale(0, 100), Scale(-500, 2500), Scale(0, 100_000), Scale(0, 0.25), Scale(-1000, 3000)]
+)
 def test_ticks_are_inside_rising_and_few(scale: Scale, most: int) -> None:
     ticks = scale.ticks(most)
     values = [value for value, _ in ticks]
@@ -70,7 +78,15 @@ def test_labels() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1512.34, "1512"), (0.01234, "0.0123"), (3.14159, "3.14"), (-56.2, "−56.2"), (54, "54.0"), (0, "0"), (2.5e8, "2.5e8")],
+    [
+        (1512.34, "1512"),
+        (0.01234, "0.0123"),
+        (3.14159, "3.14"),
+        (-56.2, "−56.2"),
+        (54, "54.0"),
+        (0, "0"),
+        (2.5e8, "2.5e8"),
+    ],
 )
 def test_numbers(value: float, text: str) -> None:
     assert number(value) == text
