@@ -38,12 +38,7 @@ DARK = Theme(
     success="#2bb58c",
     warning="#e69f00",
     error="#e8703a",
-    variables={
-        "border": "#38414b",
-        "border-blurred": "#38414b",
-        "footer-key-foreground": "#56b4e9",
-        "footer-background": "#12161b",
-    },
+    variables={"border": "#38414b", "border-blurred": "#38414b"},
 )
 LIGHT = Theme(
     name="mopo-light",
@@ -58,12 +53,7 @@ LIGHT = Theme(
     success="#00795a",
     warning="#a86f00",
     error="#bd4a00",
-    variables={
-        "border": "#c3c8cd",
-        "border-blurred": "#c3c8cd",
-        "footer-key-foreground": "#1f7fb8",
-        "footer-background": "#fbfbfa",
-    },
+    variables={"border": "#c3c8cd", "border-blurred": "#c3c8cd"},
 )
 
 

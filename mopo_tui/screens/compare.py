@@ -9,7 +9,7 @@ from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Grid
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from mopo_tui.actions import bindings
 from mopo_tui.manager import Run
@@ -17,6 +17,7 @@ from mopo_tui.manager.compare import Comparison, Score, compare
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
 from mopo_tui.widgets.chart import Chart
+from mopo_tui.widgets.keys_line import KeysLine
 from mopo_tui.widgets.palette import STATES, colour
 from mopo_tui.widgets.panels import PANELS, panels
 from mopo_tui.widgets.plot import share_axes
@@ -51,7 +52,7 @@ class CompareScreen(RunsScreen):
                 for i in range(len(self._ids)):
                     yield Chart(id=f"{name}-{i}", classes=f"panel {name}", focusable=False)
         yield Static(id="scores")
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeysLine()
 
     def on_mount(self) -> None:
         self._choose_panel(self._panel)
@@ -103,7 +104,7 @@ class CompareScreen(RunsScreen):
             text.append(f"  {glyph} {run.state.value}", colour(ink, dark))
             if run.state.value == "running":
                 text.append(f" {run.progress * 100:.0f} %", colour(ink, dark))
-            self.query_one(f"#head-{i}", Static).update(text)
+            self.query_one(f"#head-{i}", Static).update(text, layout=False)
 
     def _show_panels(self, runs: Sequence[Run]) -> None:
         every = [panels(run, self.mopo.views.get(run.id), self._log) for run in runs]

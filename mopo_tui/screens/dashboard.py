@@ -8,13 +8,14 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from mopo_tui.actions import bindings
 from mopo_tui.manager import Run
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
 from mopo_tui.widgets.chart import Chart
+from mopo_tui.widgets.keys_line import KeysLine
 from mopo_tui.widgets.palette import STATES, colour
 from mopo_tui.widgets.panels import PANELS, panels
 from mopo_tui.widgets.run_header import RunHeader
@@ -61,7 +62,7 @@ class Dashboard(RunsScreen):
                 with Container(id="panels"):
                     for name in PANELS:
                         yield Chart(id=name, classes="panel")
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeysLine()
 
     @property
     def runs(self) -> RunList:
@@ -113,7 +114,7 @@ class Dashboard(RunsScreen):
         if room >= 12:
             place = place if len(place) <= room else "…" + place[-(room - 1) :]
             text.append(" " * (room - len(place) + 2) + place, colour("faint", dark))
-        self.query_one("#top", Static).update(text)
+        self.query_one("#top", Static).update(text, layout=False)
 
     def on_resize(self) -> None:
         self._show_top(self.mopo.runs)

@@ -9,7 +9,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Grid, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Input, Label, Static
+from textual.widgets import Input, Label, Static
 
 from engine.config import ALGORITHMS, DEFAULT_PRESET, PRESETS, ConfigError, TrainConfig
 from engine.tasks import TASKS
@@ -17,6 +17,7 @@ from mopo_tui.actions import bindings
 from mopo_tui.manager import LaunchError, Run, Store, StoreError
 from mopo_tui.manager.datasets import dataset_status
 from mopo_tui.widgets.choice import Choice
+from mopo_tui.widgets.keys_line import KeysLine
 from mopo_tui.widgets.words import short_id, title_of
 
 Resolve = Callable[[Mapping[str, Any]], TrainConfig]
@@ -54,7 +55,7 @@ class NewRunScreen(ModalScreen[Run | None]):
             yield Static(id="about-run", markup=False)
             yield Static(id="dataset-state", markup=False)
             yield Static(id="problem", markup=False)
-            yield Footer(show_command_palette=False, compact=True)
+            yield KeysLine()
 
     def on_mount(self) -> None:
         self.query_one("#task").focus()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 from rich.markup import escape
 from rich.segment import Segment
@@ -23,7 +24,9 @@ class Chart(Widget, can_focus=True):
     """Shows one plot; `show` gives it another."""
 
     def __init__(self, id: str | None = None, classes: str | None = None, focusable: bool = True) -> None:
+        self._border_row: int | None = None  # set while a title changes, for `refresh`
         super().__init__(id=id, classes=classes)
+        self._border = ("", "")
         self.can_focus = focusable
         self._plot = Plot()
         self._title = ""
@@ -51,11 +54,22 @@ class Chart(Widget, can_focus=True):
 
     def _write_border(self) -> None:
         room = max(self.outer_size.width - 6, 0)
-        title, subtitle = escape(cut(self._title, room)), escape(fitting(self._numbers, room))
-        if title != self.border_title:
-            self.border_title = title
-        if subtitle != self.border_subtitle:
-            self.border_subtitle = subtitle
+        border = cut(self._title, room), fitting(self._numbers, room)
+        for i, row in ((0, -1), (1, self.size.height)):
+            if border[i] != self._border[i]:
+                self._border_row = row
+                if i == 0:
+                    self.border_title = escape(border[0])
+                else:
+                    self.border_subtitle = escape(border[1])
+                self._border_row = None
+        self._border = border
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """Repaint; where only a title changed, its row alone (Textual would repaint the whole widget)."""
+        if self._border_row is not None and not regions:
+            regions = (Region(-1, self._border_row, self.outer_size.width, 1),)
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def on_resize(self) -> None:
         self._write_border()

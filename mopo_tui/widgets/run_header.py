@@ -48,12 +48,12 @@ class RunHeader(Horizontal):
         if shown == self._shown:
             return
         if shown[0] != self._shown[0]:
-            self.query_one("#about", Static).update(about)
+            self.query_one("#about", Static).update(about, layout=False)
         if digits != self._shown[1]:
             self.query_one("#headline").display = bool(digits)
             self.query_one("#number", Digits).update(digits)
         if label != self._shown[2]:
-            self.query_one("#number-label", Static).update(label)
+            self.query_one("#number-label", Static).update(label, layout=False)
         self._shown = shown
 
     def _headline(self) -> tuple[str, str]:

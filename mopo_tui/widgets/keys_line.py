@@ -1,0 +1,60 @@
+"""The bottom line: the keys that are valid now, repainted only when they change."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual import events
+from textual.screen import Screen
+from textual.widget import Widget
+
+from mopo_tui.widgets.palette import colour
+
+
+class KeysLine(Widget):
+    """Keys and labels of the screen's active bindings; as many as fit, whole ones only. A click presses the key."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys: tuple[tuple[str, str, str], ...] = ()  # key, as it is written, label
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, self._update)
+        self._update(self.screen)
+
+    def _update(self, screen: Screen[object]) -> None:
+        keys: dict[str, tuple[str, str, str]] = {}
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if binding.show and active.enabled:
+                shown = self.app.get_key_display(binding)
+                keys.setdefault(binding.action, (binding.key, shown, binding.description))
+        now = tuple(keys.values())
+        if now != self._keys:
+            self._keys = now
+            self.refresh()
+
+    def _placed(self) -> list[tuple[int, str, str, str]]:
+        """Each key that fits, with the column at which it begins."""
+        placed, column = [], 1
+        for key, shown, label in self._keys:
+            if column + len(shown) + 1 + len(label) > self.size.width:
+                break
+            placed.append((column, key, shown, label))
+            column += len(shown) + len(label) + 3
+        return placed
+
+    def render(self) -> Text:
+        """One row."""
+        dark = self.app.current_theme.dark
+        text = Text(no_wrap=True)
+        for column, _, shown, label in self._placed():
+            text.append(" " * (column - len(text)))
+            text.append(shown, f"bold {colour('sky', dark)}")
+            text.append(f" {label}", colour("text", dark))
+        return text
+
+    async def on_click(self, event: events.Click) -> None:
+        """Press the key under the mouse."""
+        for column, key, shown, label in self._placed():
+            if column <= event.x < column + len(shown) + 1 + len(label):
+                self.app.simulate_key(key)
