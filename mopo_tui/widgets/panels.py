@@ -13,7 +13,7 @@ from mopo_tui.manager import Run
 from mopo_tui.run_view import RunView
 from mopo_tui.widgets.palette import SERIES
 from mopo_tui.widgets.plot import Histogram, Line, Plot, Reference
-from mopo_tui.widgets.scale import Floats, number
+from mopo_tui.widgets.scale import Floats, number, whole
 
 PANELS = ("dynamics", "uncertainty", "score")
 FROM_ZERO = (0.0, 0.0)
@@ -139,7 +139,7 @@ def _normalized(run: Run, view: RunView, task: Task) -> Panel:
     mean = view.reference("batch_mean")
     scaled = None if mean is None else task.normalized_score(mean)
     if scaled is not None:
-        references.append(Reference(scaled, f"batch mean {scaled:.0f}", "batch", "yellow"))
+        references.append(Reference(scaled, f"batch mean {whole(scaled)}", "batch", "yellow"))
     published = task.published_for(run.algorithm)
     if published is not None and published.unit == "normalized":
         label = f"published {published.value:g} ({published.data})"
@@ -169,7 +169,7 @@ def _raw(run: Run, view: RunView, task: Task | None) -> Panel:
     for name, label, short, ink in names:
         value = view.reference(name)
         if value is not None:
-            references.append(Reference(value, f"{label} {value:.0f}", short, ink))
+            references.append(Reference(value, f"{label} {whole(value)}", short, ink))
     lines, legend = [], []
     progress = _line(view, "eval/progress", "progress", "blue", "", dotted=True)
     if progress is not None and task is not None and task.survive_reward:
@@ -183,7 +183,7 @@ def _raw(run: Run, view: RunView, task: Task | None) -> Panel:
     numbers = _numbers(view, *(parts if task is not None and task.survive_reward else parts[:1]))
     nothing = view.reference("do_nothing")
     if nothing is not None:
-        numbers = (*numbers, f"doing nothing {nothing:.0f}")
+        numbers = (*numbers, f"doing nothing {whole(nothing)}")
     plot = Plot(
         lines,
         references if lines else (),

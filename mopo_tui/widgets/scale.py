@@ -41,6 +41,13 @@ def number(value: float, digits: int = 3) -> str:
     return text.replace("-", "−", 1)
 
 
+def whole(value: float) -> str:
+    """A value without decimals: 1002, −58."""
+    return (
+        f"{value:.0f}".replace("-0", "0", 1).replace("-", "−") if abs(value) < 0.5 else f"{value:.0f}".replace("-", "−")
+    )
+
+
 def _decimals(step: float) -> int:
     for decimals in range(10):
         if abs(round(step, decimals) - step) <= 1e-9 * abs(step):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mopo_tui.widgets.scale import Scale, fitted, number, span
+from mopo_tui.widgets.scale import Scale, fitted, number, span, whole
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,10 @@ def test_labels() -> None:
 )
 def test_numbers(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_whole_numbers() -> None:
+    assert [whole(v) for v in (1001.7, -58.4, -0.2, 0.2)] == ["1002", "−58", "0", "0"]
 
 
 def test_span_ignores_what_cannot_be_drawn() -> None:
