@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from engine.config import (
     CONFIG_CLASSES,
@@ -20,7 +21,12 @@ from engine.config import (
     TrainConfig,
     from_toml,
 )
-from engine.record import CONFIG, RUN, Recorder, read_json
+from engine.control import Diverged, Stopped, StopRequests
+from engine.record import CONFIG, ENVIRONMENT, RUN, Recorder, read_json
+
+if TYPE_CHECKING:
+    from engine.compute import Compute
+    from engine.data.dataset import TransitionDataset
 
 FINISHED, FAILED, BAD_CONFIGURATION, UNAVAILABLE = 0, 1, 2, 3
 
@@ -31,38 +37,67 @@ class Unavailable(Exception):
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
-        print("usage: python -m engine RUN_FOLDER", file=sys.stderr)
-        return BAD_CONFIGURATION
+        return _refuse("usage: python -m engine RUN_FOLDER")
     folder = Path(arguments[0]).resolve()
     run = read_json(folder / RUN)
     if run is None:
-        print(f"{folder / RUN}: missing or torn; is this a run folder?", file=sys.stderr)
-        return BAD_CONFIGURATION
+        return _refuse(f"{folder / RUN}: missing or torn; is this a run folder?")
+    if run.get("job") not in CONFIG_CLASSES:
+        return _refuse(f"{folder / RUN}: unknown job {run.get('job')!r}")
+    paths = run.get("paths")
+    data = paths.get("data") if isinstance(paths, dict) else None
+    if not isinstance(data, str) or not os.path.isabs(data):
+        return _refuse(f"{folder / RUN}: paths.data is no absolute path")
+    path = folder / CONFIG
     try:
-        config_class = CONFIG_CLASSES[run.get("job", "")]
-        path = folder / CONFIG
-        config = from_toml(config_class, path.read_text(encoding="utf-8"), str(path))
-    except KeyError:
-        print(f"{folder / RUN}: unknown job {run.get('job')!r}", file=sys.stderr)
-        return BAD_CONFIGURATION
+        config = from_toml(CONFIG_CLASSES[run["job"]], path.read_text(encoding="utf-8"), str(path))
     except ConfigError as error:
-        print(error, file=sys.stderr)
-        return BAD_CONFIGURATION
+        return _refuse(str(error))
     except (OSError, UnicodeDecodeError) as error:
-        print(f"{path}: cannot be read: {error}", file=sys.stderr)
-        return BAD_CONFIGURATION
+        return _refuse(f"{path}: cannot be read: {error}")
     with Recorder(folder, echo=lambda line: print(line, flush=True)) as recorder:
-        return _guarded(config, run, recorder)
+        return _guarded(config, Path(data), recorder)
 
 
-def _guarded(config: Config, run: dict[str, Any], recorder: Recorder) -> int:
+def _refuse(message: str) -> int:
+    print(message, file=sys.stderr)
+    return BAD_CONFIGURATION
+
+
+def _guarded(config: Config, data_root: Path, recorder: Recorder) -> int:
     """Run the job; every way it can end becomes an event and an exit code."""
-    from engine.algorithms.stages import Diverged
-    from engine.control import Stopped, StopRequests
+    stop = StopRequests(recorder)  # before torch loads: a signal in that second is a stop, too
+    try:
+        return _run(config, data_root, recorder, stop)
+    except Stopped as stopped:
+        _say(recorder, "stopped", str(stopped))
+        return stopped.code
+    except Unavailable as error:
+        _say(recorder, "failed", str(error))
+        return UNAVAILABLE
+    except Diverged as error:
+        _say(recorder, "failed", str(error))
+        return FAILED
+    except OSError as error:
+        _say(recorder, "failed", f"cannot write or read {error.filename or recorder.folder}: {error.strerror or error}")
+        return FAILED
+    except Exception as error:  # a defect of ours: the log keeps the traceback, the event the line
+        traceback.print_exc()
+        _say(recorder, "failed", f"{type(error).__name__}: {error}")
+        return FAILED
+
+
+def _say(recorder: Recorder, kind: str, message: str) -> None:
+    """The run's last event; where the disk is full, the log alone has it."""
+    try:
+        recorder.event(kind, message)
+    except OSError:
+        print(f"[{recorder.stage}] {message}", flush=True)
+
+
+def _run(config: Config, data_root: Path, recorder: Recorder, stop: StopRequests) -> int:
     from engine.data.dataset import DatasetError
 
-    stop = StopRequests(recorder)
-    data_root = Path(run["paths"]["data"])
     try:
         if isinstance(config, TrainConfig):
             _train(config, data_root, recorder, stop)
@@ -70,30 +105,13 @@ def _guarded(config: Config, run: dict[str, Any], recorder: Recorder) -> int:
             _build(config, data_root, recorder, stop)
         else:
             _behaviour(config, recorder, stop)
-    except Stopped as stopped:
-        recorder.event("stopped", str(stopped))
-        return stopped.code
-    except (DatasetError, Unavailable) as error:
-        recorder.event("failed", str(error))
-        return UNAVAILABLE
-    except Diverged as error:
-        recorder.event("failed", str(error))
-        return FAILED
-    except OSError as error:
-        recorder.event("failed", f"cannot write or read {error.filename or recorder.folder}: {error.strerror}")
-        return FAILED
-    except Exception as error:  # a defect of ours: the log keeps the traceback, the event the line
-        traceback.print_exc()
-        recorder.event("failed", f"{type(error).__name__}: {error}")
-        return FAILED
+    except DatasetError as error:
+        raise Unavailable(str(error)) from error
     return FINISHED
 
 
-def _threads(requested: int) -> int:
-    return requested or min(os.cpu_count() or 1, 2)
-
-
-def _compute(config: TrainConfig | BehaviourConfig) -> Any:
+def _compute(config: TrainConfig | BehaviourConfig, recorder: Recorder) -> Compute:
+    """Threads, device, GEMM route and compile mode; those of the run's first attempt where there was one."""
     import torch
 
     from engine.compute import Compute
@@ -104,63 +122,76 @@ def _compute(config: TrainConfig | BehaviourConfig) -> Any:
             raise Unavailable(
                 f"compute.device = {c.device!r}: torch {torch.__version__} sees no CUDA device here; use cpu"
             )
-    elif c.device != "cpu":
-        raise Unavailable(f"compute.device = {c.device!r}: devices are cpu, cuda and cuda:N")
-    return Compute.choose(c.device, _threads(c.threads), compiled=None if c.compile else False)
+        known = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    else:
+        known = ["cpu"]
+    if c.device not in known or (isinstance(config, BehaviourConfig) and c.device != "cpu"):
+        here = "cpu" if isinstance(config, BehaviourConfig) else ", ".join(dict.fromkeys(["cpu", *known]))
+        raise Unavailable(f"compute.device = {c.device!r}: this run can use {here}")
+    before = (read_json(recorder.folder / ENVIRONMENT) or {}).get("compute") or {}
+    compiled = before.get("compiled") if c.compile else False
+    return Compute.choose(c.device, c.threads or min(os.cpu_count() or 1, 2), before.get("gemm"), compiled)
 
 
-def _train(config: TrainConfig, data_root: Path, recorder: Recorder, stop: Any) -> None:
+def _train(config: TrainConfig, data_root: Path, recorder: Recorder, stop: StopRequests) -> None:
     from engine.algorithms import RECIPES
     from engine.algorithms.stages import Training
-    from engine.provenance import describe
-    from engine.tasks import task
-
-    compute = _compute(config)
-    chosen = task(config.task)
-    dataset, progress = _open_or_build(config, data_root, recorder, stop)
-    recorder.environment(**describe(compute, chosen, dataset))
-    RECIPES[config.algorithm](Training(config, chosen, dataset, recorder, progress, compute, stop, recorder.folder))
-
-
-def _open_or_build(config: TrainConfig | DatasetConfig, data_root: Path, recorder: Recorder, stop: Any) -> Any:
-    """The collected dataset, built as the stage "data" if it is missing, and the run's progress."""
     from engine.data.collect import build_dataset, open_dataset
-    from engine.progress import ENVIRONMENT_STEP, Progress, planned_work
+    from engine.progress import Progress, planned_work
+    from engine.provenance import describe, describe_data
     from engine.tasks import task
 
-    chosen, size, seed = task(config.task), config.dataset.size, config.dataset.seed
+    begun = time.perf_counter()
+    compute, chosen = _compute(config, recorder), task(config.task)
+    size, seed = config.dataset.size, config.dataset.seed
     dataset = open_dataset(chosen, size, seed, data_root)
-    if isinstance(config, TrainConfig):
-        work = planned_work(config, build_data=dataset is None)
-    else:
-        work = {"data": size * ENVIRONMENT_STEP}
-    progress = Progress(recorder, work)
+    progress = Progress(recorder, planned_work(config, build_data=dataset is None))
+    seconds = {}
     if dataset is None:
         progress.begin("data", f"collecting {size} transitions of {chosen.environment} for {chosen.name}")
-
-        def on_progress(done: int, total: int) -> None:
-            progress.update(done / total, f"{done}/{total} transitions")
-
-        dataset = build_dataset(chosen, size, seed, data_root, on_progress, stop)
-    identifier, fingerprint = dataset.manifest["id"], dataset.fingerprint
-    message = f"{identifier}: {len(dataset)} transitions, fingerprint {fingerprint[:12]}"
-    recorder.event("dataset", message, id=identifier, size=len(dataset), fingerprint=fingerprint)
-    return dataset, progress
-
-
-def _build(config: DatasetConfig, data_root: Path, recorder: Recorder, stop: Any) -> None:
-    dataset, _progress = _open_or_build(config, data_root, recorder, stop)
-    about = dataset.manifest
-    recorder.summary(force=True, stage="data", stage_progress=1.0, progress=1.0, eta_s=0.0)
-    recorder.result(
-        dataset=about["id"], fingerprint=about["fingerprint"], report=about["report"], references=about["references"]
+        dataset = build_dataset(chosen, size, seed, data_root, progress.of_transitions, stop)
+        seconds["data"] = time.perf_counter() - begun
+    recorder.environment(**describe(compute), **describe_data(chosen, dataset))
+    _record_dataset(recorder, dataset)
+    RECIPES[config.algorithm](
+        Training(
+            config, chosen, dataset, recorder, progress, compute, stop, recorder.folder, seconds=seconds, begun=begun
+        )
     )
 
 
-def _behaviour(config: BehaviourConfig, recorder: Recorder, stop: Any) -> None:
-    from engine.algorithms.behaviour import train_behaviour
+def _build(config: DatasetConfig, data_root: Path, recorder: Recorder, stop: StopRequests) -> None:
+    from engine.data.collect import build_dataset
+    from engine.progress import Progress
+    from engine.provenance import describe, describe_data
+    from engine.tasks import task
 
-    train_behaviour(config, _compute(config), recorder, stop)
+    chosen, size, seed = task(config.task), config.dataset.size, config.dataset.seed
+    progress = Progress(recorder, {"data": float(size)})
+    progress.begin("data", f"collecting {size} transitions of {chosen.environment} for {chosen.name}")
+    dataset = build_dataset(chosen, size, seed, data_root, progress.of_transitions, stop)
+    recorder.environment(**describe(), **describe_data(chosen, dataset))
+    _record_dataset(recorder, dataset)
+    progress.finish()
+    recorder.result(
+        dataset=dataset.id, fingerprint=dataset.fingerprint, report=dataset.report, references=dataset.references
+    )
+
+
+def _record_dataset(recorder: Recorder, dataset: TransitionDataset) -> None:
+    message = f"{dataset.id}: {len(dataset)} transitions, fingerprint {dataset.fingerprint[:12]}"
+    recorder.event("dataset", message, id=dataset.id, size=len(dataset), fingerprint=dataset.fingerprint)
+    if not dataset.manifest["reached_target"]:
+        recorder.alert(f"{dataset.id}: no behaviour policy reaches the return at which this dataset is to end")
+
+
+def _behaviour(config: BehaviourConfig, recorder: Recorder, stop: StopRequests) -> None:
+    from engine.algorithms.behaviour import train_behaviour
+    from engine.provenance import describe
+
+    compute = _compute(config, recorder)
+    recorder.environment(**describe(compute))
+    train_behaviour(config, compute, recorder, stop)
 
 
 if __name__ == "__main__":

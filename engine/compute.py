@@ -1,7 +1,7 @@
 """How this machine multiplies matrices: threads, device, the GEMM route and whether updates are compiled.
 
-All of it is chosen once per run by `Compute.choose`, recorded in environment.json and forced when the run is resumed, so that a
-resumed run does the same arithmetic.
+All of it is chosen once per run by `Compute.choose` and recorded in environment.json; a later attempt of the run is given what its
+first one chose, so that it does the same arithmetic.
 
 torch's bundled MKL takes its AVX2 kernels on AMD processors, at about half of what the core can do; oneDNN takes AVX-512. The
 operator that reaches oneDNN's fp32 product is private to torch, so it is used only where a short probe finds it present, exact
@@ -119,7 +119,7 @@ class Compute:
             device: "cpu" or "cuda" (or "cuda:N"), already known to exist.
             threads: torch's intra-op threads.
             gemm: a route to force, or None to probe.
-            compiled: a compile mode to force, or None for "compile where a C++ compiler is at hand".
+            compiled: a compile mode to force, or None for "compile where compiling works".
 
         Raises:
             ValueError: for an unknown route.
@@ -131,7 +131,7 @@ class Compute:
         if gemm is None:
             gemm = probe_route() if device == "cpu" else "stock"
         if compiled is None:
-            compiled = device != "cpu" or compiler() is not None
+            compiled = can_compile()
         _route = gemm
         return Compute(device, threads, gemm, compiled)
 
@@ -143,6 +143,14 @@ class Compute:
         return asdict(self)
 
 
-def compiler() -> str | None:
-    """The C++ compiler that torch.compile would call, or None."""
-    return shutil.which(os.environ.get("CXX", "g++"))
+def can_compile() -> bool:
+    """Whether torch.compile works here, tried on a small function: it needs a C++ compiler, and that compiler Python's headers."""
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        return False
+    x = torch.arange(64.0)
+    try:
+        doubled: Tensor = torch.compile(lambda t: torch.relu(t) * 2, fullgraph=True)(x)
+    except Exception as error:  # inductor raises many kinds; each means the same here
+        print(f"torch.compile does not work here, so updates run uncompiled: {str(error).splitlines()[0]}", flush=True)
+        return False
+    return torch.equal(doubled, 2 * x)

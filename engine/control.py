@@ -19,6 +19,10 @@ class Stopped(Exception):
         self.code = code
 
 
+class Diverged(Exception):
+    """Training gave NaN or infinite numbers, or left every range; the message says where."""
+
+
 class StopRequests:
     """Call it often: raises `Stopped` once SIGTERM, SIGINT or control/stop has come; the file is looked for twice a second."""
 

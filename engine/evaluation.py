@@ -1,4 +1,4 @@
-"""Episodes of a policy in the real environment, and what they are worth on the task's scale."""
+"""Episodes in a real environment, and what they are worth on the task's scale."""
 
 from __future__ import annotations
 
@@ -8,58 +8,101 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.policy import Policy
-from engine.randomness import key
+from engine.randomness import key, numpy_generator
 from engine.tasks import Task
+
+# (observation, random stream) -> action. A Policy is one: it samples its action.
+Actor = Callable[[NDArray[Any], np.random.Generator], NDArray[np.float32]]
+POLL_STEPS = 100
+
+
+def uniform_actor(action_dim: int) -> Actor:
+    """Actions uniform in [−1, 1]: the random policy."""
+    return lambda _, rng: rng.uniform(-1, 1, action_dim).astype(np.float32)
+
+
+def idle_actor(action_dim: int) -> Actor:
+    """The zero action: doing nothing."""
+    return lambda _observation, _rng: np.zeros(action_dim, dtype=np.float32)
+
+
+def deterministic(policy: Policy) -> Actor:
+    """The policy's mode, tanh(μ(s)): how policies are scored."""
+    return lambda observation, _: policy(observation)
 
 
 @dataclass(frozen=True)
 class Episodes:
-    """Undiscounted returns, lengths and progress (the return less the survive reward) of complete episodes, each (episodes,)."""
+    """Undiscounted returns of complete episodes, each (episodes,).
 
-    returns: np.ndarray
-    lengths: np.ndarray
-    progress: np.ndarray
+    Attributes:
+        returns: on the environment's own reward.
+        behaviour_returns: on the reward the behaviour was trained on, where the environment tells it apart
+            (info["behaviour_reward"]); else the same.
+        progress: the return less the survive reward.
+        lengths: steps.
+    """
 
-    def summary(self, task: Task) -> dict[str, float | None]:
-        """Means with the return's standard deviation and standard error; progress only where the task has a survive reward."""
-        n, mean = len(self.returns), float(self.returns.mean())
-        std = float(self.returns.std(ddof=1)) if n > 1 else 0.0
-        return {
-            "return": mean,
-            "return_std": std,
-            "return_stderr": std / n**0.5,
-            "episodes": n,
-            "length": float(self.lengths.mean()),
-            "normalized_score": task.normalized_score(mean),
-            "progress": float(self.progress.mean()) if task.survive_reward else None,
-        }
+    returns: NDArray[np.float64]
+    behaviour_returns: NDArray[np.float64]
+    progress: NDArray[np.float64]
+    lengths: NDArray[np.float64]
 
 
 def run_episodes(
     env: gymnasium.Env[Any, Any],
-    policy: Policy,
+    actor: Actor,
     episodes: int,
     stream: tuple[object, ...],
-    after_step: Callable[[int], None] = lambda _: None,
+    after_steps: Callable[[int], object] = lambda _: None,
 ) -> Episodes:
-    """Deterministic episodes, each from its own seed.
+    """Run `episodes` complete episodes, each from its own seed and with its own random stream.
 
     Args:
         stream: names the seeds, such as (seed, "evaluation", epoch).
-        after_step: called with the number of finished episodes after every 100th step; may raise to stop.
+        after_steps: called with the number of finished episodes every 100 steps and after each episode; may raise to stop.
     """
-    returns, lengths, progress = np.zeros(episodes), np.zeros(episodes), np.zeros(episodes)
-    for i in range(episodes):
-        observation, _ = env.reset(seed=key(*stream, i) % 2**31)
-        done = False
+    totals = np.zeros((4, episodes))
+    for episode in range(episodes):
+        rng = numpy_generator(*stream, episode, "actions")
+        observation, _ = env.reset(seed=key(*stream, episode) % 2**31)
+        steps, done = 0, False
         while not done:
-            observation, reward, terminated, truncated, info = env.step(policy(observation))
-            returns[i] += float(reward)
-            progress[i] += float(reward) - info.get("reward_survive", 0.0)
-            lengths[i] += 1
-            if lengths[i] % 100 == 0:
-                after_step(i)
+            observation, reward, terminated, truncated, info = env.step(actor(observation, rng))
+            value = float(reward)
+            totals[:, episode] += (
+                value,
+                float(info.get("behaviour_reward", value)),
+                value - float(info.get("reward_survive", 0.0)),
+                1.0,
+            )
+            steps += 1
+            if steps % POLL_STEPS == 0:
+                after_steps(episode)
             done = terminated or truncated
-    return Episodes(returns, lengths, progress)
+        after_steps(episode + 1)
+    return Episodes(*totals)
+
+
+def spread(returns: NDArray[np.float64]) -> dict[str, float]:
+    """Mean, standard deviation (n − 1; 0 for one episode) and maximum of returns (episodes,)."""
+    std = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
+    return {"return": float(returns.mean()), "return_std": std, "return_best": float(returns.max())}
+
+
+def score(episodes: Episodes, task: Task) -> dict[str, float | None]:
+    """What is recorded of an evaluation: the return's mean, standard deviation and standard error over episodes, mean length, the
+    normalized score, and progress where the task has a survive reward."""
+    n, returns = len(episodes.returns), spread(episodes.returns)
+    return {
+        "return": returns["return"],
+        "return_std": returns["return_std"],
+        "return_stderr": returns["return_std"] / n**0.5,
+        "episodes": n,
+        "length": float(episodes.lengths.mean()),
+        "normalized_score": task.normalized_score(returns["return"]),
+        "progress": float(episodes.progress.mean()) if task.survive_reward else None,
+    }

@@ -63,5 +63,9 @@ class Progress:
             **summary,
         )
 
+    def of_transitions(self, done: int, size: int) -> None:
+        """Progress of the stage "data"; the reference episodes after the last transition are its last tenth."""
+        self.update(0.9 * done / size, f"{done}/{size} transitions")
+
     def finish(self) -> None:
         self._recorder.summary(force=True, stage_progress=1.0, progress=1.0, eta_s=0.0, stage=self._stage)

@@ -61,8 +61,8 @@ def git_commit() -> str | None:
     return commit.stdout.strip() + ("+" if status.stdout.strip() else "")
 
 
-def describe(compute: Compute, task: Task, dataset: TransitionDataset) -> dict[str, Any]:
-    """Everything that a number of this run depends on beside its configuration."""
+def describe(compute: Compute | None = None) -> dict[str, Any]:
+    """Host, versions, commit and compute mode: what every number of a run depends on beside its configuration and data."""
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),
@@ -71,7 +71,13 @@ def describe(compute: Compute, task: Task, dataset: TransitionDataset) -> dict[s
         "python": sys.version.split()[0],
         "versions": library_versions(),
         "git_commit": git_commit(),
-        "compute": compute.record(),
+        "compute": None if compute is None else compute.record(),
+    }
+
+
+def describe_data(task: Task, dataset: TransitionDataset) -> dict[str, Any]:
+    """The environment in which policies are scored, the dataset, and the returns that a score is read against."""
+    return {
         "environment": {"id": task.environment},
         "dataset": {name: dataset.manifest[name] for name in DATASET_KEYS},
         "references": dataset.manifest["references"],

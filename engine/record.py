@@ -6,12 +6,13 @@ atomically, and nothing in a run folder can run code: it holds TOML, JSON and sa
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ FORMAT = 1
 RUN, ENVIRONMENT, CONFIG, META = "run.json", "environment.json", "config.toml", "meta.json"
 SUMMARY, RESULT, PROCESS, EXIT = "summary.json", "result.json", "process.json", "exit.json"
 METRICS, HISTOGRAMS, EVENTS = "metrics.jsonl", "histograms.jsonl", "events.jsonl"
-ATTEMPTS, SYSTEM, CONSOLE, HEARTBEAT = "attempts.jsonl", "system.jsonl", "console.log", "heartbeat"
+ATTEMPTS, CONSOLE, HEARTBEAT = "attempts.jsonl", "console.log", "heartbeat"
 CONTROL, CHECKPOINTS = "control", "checkpoints"
 
 HEARTBEAT_SECONDS = 5.0
@@ -51,9 +52,8 @@ class Metric:
 
 
 METRIC_TABLE: tuple[Metric, ...] = (
-    Metric("data/transitions", "rows", 0, "now", "transitions collected so far"),
     Metric("dynamics/val_loss/*", "MSE", -1, "dynamics", "holdout mean squared error of one member"),
-    Metric("dynamics/train_loss", "nats", -1, "dynamics", "training loss, mean over members"),
+    Metric("dynamics/train_loss", "", -1, "dynamics", "training loss with decays and bounds, per member"),
     Metric("uncertainty/mean", "", 0, "uncertainty", "mean u on model rollouts"),
     Metric("uncertainty/p50", "", 0, "uncertainty", "median u on model rollouts"),
     Metric("uncertainty/p95", "", 0, "uncertainty", "95th percentile of u on model rollouts"),
@@ -148,7 +148,8 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
         end = os.lseek(descriptor, 0, os.SEEK_END)
         if end and os.pread(descriptor, 1, end - 1) != b"\n":
             data = b"\n" + data
-        os.write(descriptor, data)
+        if os.write(descriptor, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(descriptor)
 
@@ -219,7 +220,7 @@ class Recorder:
             try:
                 self._touch()
             except OSError:
-                return  # the folder is gone; the next record says so loudly
+                continue  # a full disk passes; where the folder is gone, the next record says so loudly
 
     def environment(self, **values: Any) -> None:
         """Write environment.json."""
@@ -290,15 +291,3 @@ def create_run(folder: Path, run: Mapping[str, Any], config_toml: str) -> None:
     write_json(temporary / RUN, {"format": FORMAT, **run})
     write_atomically(temporary / CONFIG, config_toml)
     os.rename(temporary, folder)
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------------------
-
-
-def last_per_step(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Rows ordered by step, only the last of each (stage, step, metric names): a resumed run may write a row again."""
-    kept: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for row in rows:
-        names = tuple(sorted(row.get("m", row.get("counts", {}))))
-        kept[(row.get("step"), row.get("stage"), names)] = row
-    yield from sorted(kept.values(), key=lambda row: row.get("step", 0))

@@ -57,7 +57,8 @@ class Task:
         behaviour: whose ladder of snapshots makes the dataset.
         replay_until: the ladder is used up to its first snapshot whose ("mean" or "best") return over its recorded episodes, on
             the task's own reward, is at least this.
-        paper_rollout, tuned_rollout: (λ, h) of the official code on v0 data, and of OfflineRL-Kit on v2 data where it has one.
+        paper_rollout: (λ, h) of the official code on v0 data; None where none was published.
+        tuned_rollout: (λ, h) of OfflineRL-Kit on v2 data where it has one, else ours: what the presets take.
         score_scale: (minimum, maximum) returns standing for 0 and 100, or None where the task has no maximum yet.
         scale_origin: where these two come from.
         survive_reward: True where a step's reward contains a survive reward, and progress is reported beside the return.
@@ -72,7 +73,7 @@ class Task:
     behaviour: str
     default_size: int
     replay_until: tuple[str, float]
-    paper_rollout: tuple[float, int]
+    paper_rollout: tuple[float, int] | None
     tuned_rollout: tuple[float, int]
     score_scale: tuple[float, float] | None
     scale_origin: str
@@ -117,7 +118,7 @@ TASKS: dict[str, Task] = {
             behaviour="ant",
             default_size=1_000_000,
             replay_until=("best", 2312.0),
-            paper_rollout=(1.0, 5),
+            paper_rollout=None,
             tuned_rollout=(1.0, 5),
             score_scale=None,
             scale_origin="no reference policy for 100 yet: raw return",
@@ -140,8 +141,8 @@ TASKS: dict[str, Task] = {
             scale_origin="D4RL's constants (gym v2, MuJoCo 2.0)",
             aliases=("halfcheetah-mixed",),
             published=(
-                Published("mopo", 54.0, None, "normalized", _MOPO_V1, "D4RL v0"),
                 Published("mopo", 72.1, 3.8, "normalized", _KIT, "D4RL v2"),
+                Published("mopo", 54.0, None, "normalized", _MOPO_V1, "D4RL v0"),
                 Published("mb2po", 52.9, None, "normalized", _MB2PO, "D4RL v0"),
                 Published("awac", 41.5, None, "normalized", _MB2PO, "D4RL v0"),
             ),

@@ -130,9 +130,6 @@ class SAC:
         """The actor's flat parameters, a view."""
         return self.parameters[: self._sections[0]]
 
-    def set_actor_lr(self, lr: float) -> None:
-        self._lr[0] = lr
-
     def update(self, rows: Tensor, noise: Tensor) -> Tensor:
         """One gradient step of critics, actor and temperature.
 

@@ -10,6 +10,7 @@ from engine.algorithms.online_sac import train_online
 from engine.compute import Compute
 from engine.config import BehaviourConfig, Sac
 from engine.control import StopRequests
+from engine.policy import Policy
 from engine.progress import Progress
 from engine.provenance import library_versions
 from engine.record import CHECKPOINTS, Recorder
@@ -28,15 +29,17 @@ def train_behaviour(config: BehaviourConfig, compute: Compute, recorder: Recorde
     origin = {"environment": chosen.environment, "behaviour": chosen.name, "versions": library_versions()}
     # Target entropy −|A| as in the paper (Haarnoja et al. 2018, appendix D): here SAC acts, and explores, online.
     sac = Sac(target_entropy=-float(chosen.action_dim))
-    begun, best = time.perf_counter(), float("-inf")
+    kept = [Policy.load(path) for path in (folder / "snapshots").glob("[0-9]*.safetensors")]  # of earlier attempts
+    best = max((float(policy.metadata["return"]) for policy in kept), default=float("-inf"))
+    begun = time.perf_counter()
     for chunk in train_online(
         lambda: envs.make(chosen.environment, **chosen.environment_options), config, sac, compute, folder, stop
     ):
         seconds, begun = time.perf_counter() - begun, time.perf_counter()
-        recorder.step = recorder.update = max(0, chunk.step - config.random_steps)
+        recorder.step = recorder.update = chunk.updates
         policy = dataclasses.replace(chunk.snapshot, metadata={**origin, **chunk.snapshot.metadata})
         policy.save(folder / "snapshots" / f"{chunk.step:07d}.safetensors")
-        rate = config.chunk / seconds
+        rate = (chunk.step % config.chunk or config.chunk) / seconds
         recorder.metrics({**chunk.metrics, "speed/environment_steps_per_s": rate}, chunk.step // config.chunk)
         best = max(best, chunk.metrics["eval/return"])
         detail = f"{chunk.step}/{config.steps} steps"

@@ -20,15 +20,17 @@ from engine.agents.sac import METRICS, SAC
 from engine.compute import Compute
 from engine.config import BehaviourConfig, Sac
 from engine.data.replay import Replay, pack
+from engine.evaluation import run_episodes, spread
 from engine.policy import Policy
 from engine.randomness import key, numpy_generator, torch_generator
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one chunk of online training gave."""
+    """What one chunk of online training gave: environment steps and gradient steps so far, the policy, means over the chunk."""
 
     step: int
+    updates: int
     snapshot: Policy
     metrics: dict[str, float]
 
@@ -38,23 +40,6 @@ def snapshot(agent: SAC, **metadata: Any) -> Policy:
     pairs = layers(agent.networks.actor, agent.actor.detach().cpu().clone())
     bounds = (agent.settings.log_std_min, agent.settings.log_std_max)
     return Policy(tuple(w.numpy() for w, _ in pairs), tuple(b.numpy() for _, b in pairs), bounds, metadata)
-
-
-def stochastic_return(
-    env: gymnasium.Env[Any, Any], policy: Policy, episodes: int, *stream: object
-) -> tuple[float, float]:
-    """Mean and standard deviation of the undiscounted return of `episodes` episodes of the sampled policy."""
-    rng = numpy_generator(*stream)
-    returns = []
-    for episode in range(episodes):
-        observation, _ = env.reset(seed=key(*stream, episode) % 2**31)
-        total, done = 0.0, False
-        while not done:
-            observation, reward, terminated, truncated, _ = env.step(policy(observation, rng))
-            total += float(reward)
-            done = terminated or truncated
-        returns.append(total)
-    return float(np.mean(returns)), float(np.std(returns))
 
 
 def train_online(
@@ -93,7 +78,7 @@ def train_online(
         observation, _ = env.reset(seed=key(seed, "online", "env", chunk) % 2**31)
         sums, updates, returns, episode_return = torch.zeros(len(METRICS)), 0, [], 0.0
         policy = snapshot(agent)
-        for _ in range(chunk_size):
+        for _ in range(min(chunk_size, settings.steps - step)):
             action = (
                 rng.uniform(-1, 1, action_dim).astype(np.float32)
                 if step < settings.random_steps
@@ -117,15 +102,19 @@ def train_online(
                 updates += 1
                 policy = snapshot(agent)
 
-        mean, std = stochastic_return(evaluation_env, policy, settings.episodes, seed, "online", "evaluation", step)
-        metrics = dict(zip(METRICS, (sums / max(updates, 1)).tolist(), strict=True))
-        metrics |= {"eval/return": mean, "eval/return_std": std}
+        stream = (seed, "online", "evaluation", step)
+        episodes = run_episodes(evaluation_env, policy, settings.episodes, stream, lambda _: stop_requested())
+        scores = spread(episodes.returns)
+        metrics = dict(zip(METRICS, (sums / updates).tolist(), strict=True)) if updates else {}
+        metrics |= {"eval/return": scores["return"], "eval/return_std": scores["return_std"]}
         if returns:
             metrics["train/return"] = float(np.mean(returns))
+        metadata = {"step": step, "return": scores["return"], "return_std": scores["return_std"], "seed": seed}
+        # The caller keeps the snapshot before the checkpoint says that this chunk is done: a kill between the two repeats the
+        # chunk, and loses nothing.
+        yield Chunk(step, agent.updates, snapshot(agent, **metadata), metrics)
         replay.flush()
         state = {**agent.state(), "step": torch.tensor(step)}
         temporary = checkpoint.with_suffix(".tmp")
         save_file(state, temporary)
         temporary.replace(checkpoint)
-        metadata = {"step": step, "return": mean, "return_std": std, "seed": seed}
-        yield Chunk(step, snapshot(agent, **metadata), metrics)

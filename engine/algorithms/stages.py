@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +17,15 @@ from engine.agents.sac import METRICS, SAC
 from engine.algorithms.online_sac import snapshot
 from engine.compute import Compute
 from engine.config import TrainConfig
-from engine.control import StopRequests
+from engine.control import Diverged, StopRequests
 from engine.data.dataset import TransitionDataset
 from engine.dynamics.ensemble import Model
 from engine.dynamics.rollouts import ModelBuffer, Roller, Round
 from engine.dynamics.training import DynamicsEpoch, fit
 from engine.dynamics.uncertainty import histogram_counts
-from engine.evaluation import run_episodes
+from engine.evaluation import deterministic, run_episodes, score
 from engine.policy import Policy
-from engine.progress import Progress
+from engine.progress import PLANNED_DYNAMICS_EPOCHS, Progress
 from engine.randomness import torch_generator
 from engine.record import CHECKPOINTS, Recorder
 from engine.tasks import Task
@@ -33,10 +34,6 @@ from engine.tasks import Task
 DATA_UNCERTAINTY_ROWS = 10_000
 # The score of a run is also given as the mean of this many last evaluations.
 LAST_EVALUATIONS = 10
-
-
-class Diverged(Exception):
-    """Training gave NaN or infinite numbers; the message says where."""
 
 
 @dataclass
@@ -53,6 +50,7 @@ class Training:
     folder: Path
     evaluations: list[dict[str, float | None]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    begun: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
         self.rows: Tensor = torch.from_numpy(self.dataset.rows).to(self.compute.device)
@@ -77,26 +75,15 @@ def fit_dynamics(t: Training) -> Model:
         losses = {f"dynamics/val_loss/{i}": loss for i, loss in enumerate(epoch.val_loss)}
         speed = {"speed/dynamics_steps_per_s": rate}
         recorder.metrics({**losses, "dynamics/train_loss": epoch.train_loss, **speed}, epoch.epoch)
-        planned = settings.max_epochs or max(50, epoch.epoch + settings.patience)
+        planned = settings.max_epochs or max(PLANNED_DYNAMICS_EPOCHS, epoch.epoch + settings.patience)
         t.progress.update(epoch.epoch / planned, f"epoch {epoch.epoch}/{planned}", speed=rate, speed_unit="steps/s")
 
-    try:
-        model = fit(
-            t.rows,
-            t.task.observation_dim,
-            t.task.action_dim,
-            settings,
-            t.config.seed,
-            t.compute,
-            on_epoch,
-            t.stop,
-        )
-    except ValueError as error:
-        raise Diverged(str(error)) from error
-    message = f"elites {list(model.elites)} after {last[0].epoch} epochs"
-    recorder.event(
-        "elites", message, elites=list(model.elites), val_loss=last[0].val_loss, best_epoch=last[0].best_epoch
+    model, val_loss = fit(
+        t.rows, t.task.observation_dim, t.task.action_dim, settings, t.config.seed, t.compute, on_epoch, t.stop
     )
+    message = f"elites {list(model.elites)} after {last[0].epoch} epochs"
+    best_epoch = last[0].best_epoch
+    recorder.event("elites", message, elites=list(model.elites), val_loss=val_loss, best_epoch=best_epoch)
     t.seconds["dynamics"] = time.perf_counter() - begun
     return model
 
@@ -110,7 +97,8 @@ def improve_policy(t: Training, model: Model, coefficient: float) -> Policy:
     config, settings, recorder, begun = t.config, t.config.rollout, t.recorder, time.perf_counter()
     epochs, updates = config.policy.epochs, config.policy.updates_per_epoch
     observation_dim, action_dim = t.task.observation_dim, t.task.action_dim
-    agent = SAC(observation_dim, action_dim, config.sac, t.compute, t.generator("policy", "init"))
+    sac = dataclasses.replace(config.sac, target_entropy=config.sac.target_entropy or -float(action_dim))
+    agent = SAC(observation_dim, action_dim, sac, t.compute, t.generator("policy", "init"))
     roller = Roller(agent.networks, model, t.task.termination, settings.uncertainty, coefficient, t.compute)
     capacity = settings.starts * settings.length
     buffer = ModelBuffer(settings.retain_rounds, capacity, t.rows.shape[1], t.compute.device)
@@ -195,38 +183,38 @@ def evaluate(t: Training, policy: Policy, epoch: int) -> None:
     """Episodes in the real environment; the best policy so far is kept."""
     episodes = t.config.evaluation.episodes
     stream = (t.config.seed, "evaluation", epoch)
-    score = run_episodes(t.env, policy, episodes, stream, lambda _: t.stop()).summary(t.task)
-    t.evaluations.append(score)
-    record_scores(t, score, epoch)
+    scores = score(run_episodes(t.env, deterministic(policy), episodes, stream, lambda _: t.stop()), t.task)
+    t.evaluations.append(scores)
+    record_scores(t, scores, epoch)
     best = best_evaluation(t)
-    if best is score:
+    if best is scores:
         policy.save(t.folder / CHECKPOINTS / "best.safetensors")
     t.recorder.summary(
         force=True,
-        score_last=score["normalized_score"],
-        return_last=score["return"],
+        score_last=scores["normalized_score"],
+        return_last=scores["return"],
         score_best=best["normalized_score"],
         return_best=best["return"],
     )
-    t.recorder.event("evaluation", f"epoch {epoch}: {describe(score)} ({episodes} episodes)")
+    t.recorder.event("evaluation", f"epoch {epoch}: {describe(scores)} ({episodes} episodes)")
 
 
-def record_scores(t: Training, score: dict[str, float | None], epoch: int) -> None:
+def record_scores(t: Training, scores: dict[str, float | None], epoch: int) -> None:
     names = ("return", "return_std", "length", "progress", "normalized_score")
-    t.recorder.metrics({f"eval/{n}": float(score[n]) for n in names if score[n] is not None}, epoch)  # type: ignore[arg-type]
+    t.recorder.metrics({f"eval/{n}": float(scores[n]) for n in names if scores[n] is not None}, epoch)  # type: ignore[arg-type]
 
 
-def describe(score: dict[str, float | None]) -> str:
-    text = f"return {score['return']:.1f} ± {score['return_std']:.1f}"
-    if score["normalized_score"] is not None:
-        text += f", normalized score {score['normalized_score']:.1f}"
-    if score["progress"] is not None:
-        text += f", progress {score['progress']:.1f}"
+def describe(scores: dict[str, float | None]) -> str:
+    text = f"return {scores['return']:.1f} (std over episodes {scores['return_std']:.1f})"
+    if scores["normalized_score"] is not None:
+        text += f", normalized score {scores['normalized_score']:.1f}"
+    if scores["progress"] is not None:
+        text += f", progress {scores['progress']:.1f}"
     return text
 
 
 def best_evaluation(t: Training) -> dict[str, float | None]:
-    return max(t.evaluations, key=lambda score: float(score["return"] or 0.0))
+    return max(t.evaluations, key=lambda scores: float(scores["return"] or 0.0))
 
 
 def final_evaluation(t: Training, policy: Policy) -> None:
@@ -236,29 +224,29 @@ def final_evaluation(t: Training, policy: Policy) -> None:
 
     def after_step(finished: int) -> None:
         t.stop()
-        t.progress.update(finished / episodes, f"episode {finished + 1}/{episodes}")
+        t.progress.update(finished / episodes, f"{finished}/{episodes} episodes")
 
-    result = run_episodes(t.env, policy, episodes, (t.config.seed, "evaluation", "final"), after_step)
-    score = result.summary(t.task)
-    record_scores(t, score, t.config.policy.epochs)
-    t.recorder.event("evaluation", f"final policy: {describe(score)} ({episodes} episodes)")
+    stream = (t.config.seed, "evaluation", "final")
+    final = score(run_episodes(t.env, deterministic(policy), episodes, stream, after_step), t.task)
+    record_scores(t, final, t.config.policy.epochs)
+    t.recorder.event("evaluation", f"final policy: {describe(final)} ({episodes} episodes)")
     t.seconds["evaluation"] = time.perf_counter() - begun
     last = t.evaluations[-LAST_EVALUATIONS:]
-    t.recorder.summary(force=True, score_last=score["normalized_score"], return_last=score["return"])
+    t.recorder.summary(force=True, score_last=final["normalized_score"], return_last=final["return"])
     t.progress.finish()
     t.recorder.result(
-        final=score,
+        final=final,
         mean_last_10={
             "return": mean_of(last, "return"),
             "normalized_score": mean_of(last, "normalized_score"),
             "evaluations": len(last),
         },
         best=best_evaluation(t),
-        wall_s=sum(t.seconds.values()),
+        wall_s=time.perf_counter() - t.begun,
         stages=t.seconds,
     )
 
 
 def mean_of(scores: list[dict[str, float | None]], name: str) -> float | None:
-    values = [value for score in scores if (value := score[name]) is not None]
+    values = [value for one in scores if (value := one[name]) is not None]
     return sum(values) / len(values) if values else None

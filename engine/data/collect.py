@@ -26,7 +26,8 @@ from engine.control import Stopped
 from engine.data import minari_io
 from engine.data.behaviours import Snapshot, allot, digest, environment_versions, ladder, training_shares, up_to_target
 from engine.data.dataset import DatasetError, TransitionDataset, in_memory, row_width, write
-from engine.data.measure import POLL_STEPS, Actor, idle_actor, measure, uniform_actor
+from engine.data.replay import pack
+from engine.evaluation import POLL_STEPS, Actor, idle_actor, run_episodes, uniform_actor
 from engine.randomness import key, numpy_generator
 from engine.tasks import Task, dataset_id
 
@@ -48,7 +49,21 @@ def open_dataset(task: Task, size: int, seed: int, data_root: Path) -> Transitio
         DatasetError: it is there and damaged.
     """
     folder = dataset_folder(data_root, dataset_id(task.name, size, seed))
-    return TransitionDataset.open(folder) if folder.exists() else None
+    if not folder.exists():
+        return None
+    dataset = TransitionDataset.open(folder)
+    _check_ladder(dataset, task, folder, None)
+    return dataset
+
+
+def _check_ladder(dataset: TransitionDataset, task: Task, where: Path, ladder_folder: Path | None) -> None:
+    """One id stands for one content: a dataset collected by other policies than today's is not taken for it."""
+    snapshots, _ = up_to_target(ladder(task.behaviour, ladder_folder), task)
+    if dataset.manifest["ladder"] != digest(snapshots):
+        raise DatasetError(
+            f"{dataset.id} at {where} was collected by other behaviour policies than this version ships: "
+            "move or delete it, and it is collected anew"
+        )
 
 
 def build_dataset(
@@ -93,10 +108,12 @@ def build_dataset(
     with _locked(folder, poll):
         if folder.exists():
             dataset = TransitionDataset.open(folder)
+            _check_ladder(dataset, task, folder, ladder_folder)
             minari_io.write(dataset, poll)
             return dataset
         stored = minari_io.read(identifier)
         if stored is not None:
+            _check_ladder(stored, task, minari_io.location(identifier), ladder_folder)
             return write(stored, folder)
         _check_space(folder, size, task)
         dataset = _collect(task, size, seed, identifier, progress or (lambda _done, _size: None), poll, ladder_folder)
@@ -230,9 +247,7 @@ def _fill(
         while not done and at < end:
             action = actor(observation, rng)
             next_observation, reward, terminated, truncated, _ = env.step(action)
-            rows[at] = np.concatenate(
-                [observation, action, (float(reward),), next_observation, (float(terminated),)], dtype=np.float32
-            )
+            rows[at] = pack(observation, action, float(reward), next_observation, terminated)
             observation, done = next_observation, terminated or truncated
             at += 1
             if at % POLL_STEPS == 0:
@@ -261,14 +276,14 @@ def _references(
 ) -> dict[str, Any]:
     """Raw returns against which a run is read; fewer episodes for a small dataset, and the count beside each.
 
-    The episodes are keyed by the task alone: the same in every dataset of the task. Batch figures are of complete episodes and
-    absent where the batch has none.
+    The episodes are keyed by the task alone: a smaller dataset has the first of a larger one's. Batch figures are of complete
+    episodes and absent where the batch has none.
     """
     fewer = max(5, len(dataset) // 1000)
     out: dict[str, Any] = {}
     for name, actor in (("random", uniform_actor(task.action_dim)), ("do_nothing", idle_actor(task.action_dim))):
         episodes = min(REFERENCE_EPISODES[name], fewer)
-        measured = measure(env, actor, episodes, (task.name, "reference", name), poll)
+        measured = run_episodes(env, actor, episodes, (task.name, "reference", name), lambda _: poll())
         out[name] = _reference(measured.returns) | {"length": float(measured.lengths.mean())}
         if task.survive_reward:
             out[name]["progress"] = float(measured.progress.mean())

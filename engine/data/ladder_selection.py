@@ -16,7 +16,7 @@ from engine import envs
 from engine.config import BehaviourConfig, from_toml
 from engine.data.behaviours import FORMAT, LADDER, POLICIES, environment_versions, reaches
 from engine.data.dataset import DatasetError
-from engine.data.measure import Measured, measure, spread
+from engine.evaluation import Episodes, run_episodes, spread
 from engine.policy import Policy
 from engine.record import CHECKPOINTS, CONFIG, write_json
 from engine.tasks import TASKS, Behaviour, Task, behaviour
@@ -73,7 +73,7 @@ class _Measurements:
         trained.save(path, dtype=np.float16)
         policy = Policy.load(path)
         by_environment = {
-            env_id: measure(env, policy, EPISODES, ("ladder", self._behaviour.name, step))
+            env_id: run_episodes(env, policy, EPISODES, ("ladder", self._behaviour.name, step))
             for env_id, env in self._envs.items()
         }
         own = next(iter(by_environment.values()))
@@ -94,7 +94,7 @@ class _Measurements:
         return {"file": name, "step": step, **on_behaviour, "tasks": tasks}
 
 
-def _summary(measured: Measured, returns: np.ndarray) -> dict[str, float]:
+def _summary(measured: Episodes, returns: np.ndarray) -> dict[str, float]:
     return {**spread(returns), "length": float(measured.lengths.mean()), "episodes": len(returns)}
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engine.agents.sac import Networks
 from engine.compute import Compute
+from engine.control import Diverged
 from engine.dynamics.ensemble import Model
 from engine.dynamics.termination import TERMINATIONS
 from engine.dynamics.uncertainty import UNCERTAINTIES, histogram_counts
@@ -18,6 +19,8 @@ from engine.dynamics.uncertainty import UNCERTAINTIES, histogram_counts
 CHUNK = 1000
 # A next observation beyond this, or not finite, has left every simulator's range.
 DIVERGED = 100.0
+# torch.quantile takes 16 million values at most; evenly spaced ones stand for more.
+QUANTILE_ROWS = 4_000_000
 
 
 class ModelBuffer:
@@ -56,7 +59,7 @@ class ModelBuffer:
 
 @dataclass(frozen=True)
 class Round:
-    """Statistics of one rollout round; u of every model step made, kept or dropped."""
+    """Statistics of one rollout round: reward, penalty and u are those of the transitions kept."""
 
     transitions: int
     mean_reward: float
@@ -149,6 +152,9 @@ class Roller:
 
         Args:
             starts: (n, obs) states of the dataset.
+
+        Raises:
+            Diverged: the guards dropped every row.
         """
         buffer.begin_round()
         s, made, dropped_rows, terminal_rows = starts, 0, 0, 0
@@ -169,7 +175,14 @@ class Roller:
             rewards.append(reward[kept])
             s = rows[alive, -1 - starts.shape[1] : -1]
         u, reward = torch.cat(us), torch.cat(rewards)
-        p50, p95 = (float(q) for q in torch.quantile(u[:1_000_000], torch.tensor([0.5, 0.95], device=u.device)))
+        if len(u) == 0:
+            raise Diverged(
+                f"all {made} model steps of a rollout round left the range (not finite, or |s'| ≥ {DIVERGED:g})"
+            )
+        p50, p95 = (
+            float(q)
+            for q in torch.quantile(u[:: 1 + len(u) // QUANTILE_ROWS], torch.tensor([0.5, 0.95], device=u.device))
+        )
         return Round(
             transitions=len(u),
             mean_reward=float(reward.mean()),

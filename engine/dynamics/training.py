@@ -12,6 +12,7 @@ from torch import Tensor
 from engine.agents.adam import adam_, bias_corrections, correction
 from engine.compute import Compute
 from engine.config import Dynamics
+from engine.control import Diverged
 from engine.dynamics.ensemble import Ensemble, Model, Normaliser, targets_of
 from engine.randomness import torch_generator
 
@@ -80,8 +81,8 @@ def fit(
     compute: Compute,
     on_epoch: Callable[[DynamicsEpoch], None],
     stop_requested: Callable[[], None],
-) -> Model:
-    """Fit an ensemble to packed rows.
+) -> tuple[Model, list[float]]:
+    """Fit an ensemble to packed rows; returns it with the holdout MSE of each member as restored.
 
     Args:
         rows: (n, 2·obs + act + 2); the last column, the terminal flag, is not modelled.
@@ -92,7 +93,8 @@ def fit(
     only: the remainder is another one after each reshuffle, and a fixed shape is compiled once.
 
     Raises:
-        ValueError: a loss became NaN or infinite; the message names epoch and member.
+        ValueError: too few rows for a batch and a holdout.
+        Diverged: a loss became NaN or infinite; the message names epoch and member.
     """
     ensemble = Ensemble(observation_dim, action_dim, settings)
     generator = torch_generator(seed, "dynamics", "init")
@@ -104,9 +106,9 @@ def fit(
     holdout_inputs, holdout_targets = targets_of(rows[holdout], observation_dim, action_dim)
     holdout_inputs = normaliser(holdout_inputs)
 
-    parameters = ensemble.initial_parameters(generator)
+    parameters = ensemble.initial_parameters(generator).to(rows.device)
     m, v, best = torch.zeros_like(parameters), torch.zeros_like(parameters), parameters.clone()
-    corrections, lr = bias_corrections(), torch.tensor(settings.lr)
+    corrections, lr = bias_corrections(rows.device), torch.tensor(settings.lr, device=rows.device)
 
     def gradient_step(p: Tensor, m: Tensor, v: Tensor, correction: Tensor, lr: Tensor, batch: Tensor) -> Tensor:
         inputs, targets = targets_of(batch, observation_dim, action_dim)
@@ -124,8 +126,8 @@ def fit(
         generator = torch_generator(seed, "dynamics", epoch)
         shuffle = torch.rand(bootstrap.shape, generator=generator).argsort(1)
         index = bootstrap.gather(1, shuffle)[:, : batches * settings.batch_size]
-        index = index.view(settings.members, batches, settings.batch_size)
-        total = torch.zeros(())
+        index = index.view(settings.members, batches, settings.batch_size).to(rows.device)
+        total = torch.zeros((), device=rows.device)
         for b in range(batches):
             batch = rows.index_select(0, index[:, b].reshape(-1)).view(settings.members, settings.batch_size, width)
             total += step_function(parameters, m, v, correction(corrections, steps), lr, batch)
@@ -136,7 +138,7 @@ def fit(
         train_loss = float(total) / batches / settings.members
         bad = [i for i, loss in enumerate(losses) if not loss < float("inf")]
         if bad or not abs(train_loss) < float("inf"):
-            raise ValueError(f"the ensemble diverged in dynamics epoch {epoch + 1} (members {bad or 'unknown'})")
+            raise Diverged(f"the ensemble diverged in dynamics epoch {epoch + 1} (members {bad or 'unknown'})")
         epoch += 1
         improved = stopping.update(epoch, losses)
         for now, kept in zip(ensemble.member_views(parameters), ensemble.member_views(best), strict=True):
@@ -148,4 +150,4 @@ def fit(
     for name in ("max_log_variance", "min_log_variance"):
         ensemble.layout.views(best)[name].copy_(ensemble.layout.views(parameters)[name])
     final = holdout_losses(ensemble, best, holdout_inputs, holdout_targets).tolist()
-    return Model(ensemble, best, normaliser, pick_elites(final, settings.elites))
+    return Model(ensemble, best, normaliser, pick_elites(final, settings.elites)), final

@@ -60,13 +60,14 @@ def _facts(entry: Any) -> list[tuple[str, str]]:
         return f"λ = {pair[0]:g}, h = {pair[1]}"
 
     scale = entry.score_scale
+    official = "not published" if entry.paper_rollout is None else rollout(entry.paper_rollout)
     return [
         ("task", entry.name),
         ("about", entry.title),
         ("also called", ", ".join(entry.aliases) or "–"),
         ("environment", f"{entry.environment} ({entry.observation_dim} observations, {entry.action_dim} actions)"),
         ("dataset", f"replay of the behaviour {entry.behaviour!r}, {entry.default_size:,} transitions"),
-        ("rollouts", f"{rollout(entry.tuned_rollout)}; official code: {rollout(entry.paper_rollout)}"),
+        ("rollouts", f"{rollout(entry.tuned_rollout)}; official code: {official}"),
         ("termination", entry.termination),
         ("score", "–" if scale is None else f"0 is a return of {scale[0]:g}, 100 one of {scale[1]:g}"),
         ("its origin", entry.scale_origin),

@@ -16,7 +16,7 @@ from engine.data import ladder_selection
 from engine.data.behaviours import LADDER, POLICIES, ladder, up_to_target
 from engine.data.dataset import DatasetError
 from engine.data.ladder_selection import geometric, select_ladder
-from engine.data.measure import measure
+from engine.evaluation import run_episodes
 from engine.tasks import BEHAVIOURS, TASKS
 
 SHIPPED = sorted(path.name for path in POLICIES.iterdir() if (path / LADDER).exists())
@@ -47,7 +47,7 @@ def test_a_shipped_ladder_is_whole(name: str) -> None:
 def test_a_recorded_return_is_what_the_shipped_policy_gets() -> None:
     snapshot = next(s for s in ladder("halfcheetah") if s.step == 90_000)
     env = envs.make("HalfCheetah-v5")
-    returns = measure(env, snapshot.policy(), 5, ("test", "remeasured")).returns
+    returns = run_episodes(env, snapshot.policy(), 5, ("test", "remeasured")).returns
     standard_error = snapshot.measured["return_std"] * (1 / 5 + 1 / 20) ** 0.5
     assert abs(returns.mean() - snapshot.measured["return"]) < 5 * standard_error
 

@@ -11,9 +11,10 @@ import torch
 from engine.agents.sac import Networks
 from engine.compute import Compute
 from engine.config import Dynamics, Sac
+from engine.control import Diverged
 from engine.dynamics.ensemble import Ensemble, Model, Normaliser, targets_of
 from engine.dynamics.rollouts import ModelBuffer, Roller
-from engine.dynamics.training import EarlyStopping, fit, pick_elites, split_holdout
+from engine.dynamics.training import DynamicsEpoch, EarlyStopping, fit, pick_elites, split_holdout
 from engine.dynamics.uncertainty import histogram_counts, max_aleatoric
 from engine.record import histogram_edges
 
@@ -151,7 +152,7 @@ def fitted(rows: torch.Tensor, epochs: int = 40) -> Model:
     settings = Dynamics(
         members=3, elites=2, hidden=(32, 32), weight_decay=(1e-5,) * 4, batch_size=64, max_epochs=epochs
     )
-    return fit(rows, OBS, ACT, settings, 0, Compute.choose(compiled=False), lambda _: None, lambda: None)
+    return fit(rows, OBS, ACT, settings, 0, Compute.choose(compiled=False), lambda _: None, lambda: None)[0]
 
 
 def test_fit_learns_mean_and_noise_of_a_known_system_and_repeats_itself() -> None:
@@ -247,3 +248,52 @@ def test_histogram_counts_follow_the_edges_of_the_run_folder_format() -> None:
     edges = np.array(histogram_edges())
     expected = np.histogram(u.double().numpy(), np.concatenate([[0], edges, [np.inf]]))[0]
     assert histogram_counts(u) == expected.tolist()
+
+
+def test_a_round_in_which_every_row_diverges_says_so() -> None:
+    model = fitted(linear_rows(1000, 0), 2)
+    r, actor = roller(model, 1.0)
+    with pytest.raises(Diverged, match="all 1000 model steps"):
+        r.roll(actor, torch.full((1000, OBS), 1e6), 2, ModelBuffer(1, 2000, 12, "cpu"), seeded(7), lambda: None)
+
+
+def test_samples_come_from_elites_alone_and_from_each_of_them() -> None:
+    ensemble = Ensemble(OBS, ACT, SMALL)
+    flat = torch.zeros(ensemble.layout.size)
+    views = ensemble.layout.views(flat)
+    for i, reward in enumerate((10.0, 20.0, 30.0)):
+        views["mean/bias"][i, 0, 0] = reward
+    views["log_variance/bias"].fill_(-50)
+    views["max_log_variance"].fill_(0.5)
+    views["min_log_variance"].fill_(-20)
+    model = Model(ensemble, flat, Normaliser(torch.zeros(OBS + ACT), torch.ones(OBS + ACT)), (0, 2))
+    r, actor = roller(model, 0.0)
+    buffer = ModelBuffer(1, 3000, 12, "cpu")
+    r.roll(actor, torch.zeros(1000, OBS), 3, buffer, seeded(7), lambda: None)
+    rows = buffer.gather(torch.arange(3000))
+    members = rows[:, 6].round(decimals=1)
+    assert {round(float(v)) for v in members.unique()} == {10, 30}
+    assert abs(int((members == 10).sum()) - 1500) < 200
+    assert not torch.equal(members[:1000], members[1000:2000])  # drawn anew at each step
+
+
+def test_each_member_is_restored_to_its_best_epoch() -> None:
+    rows = linear_rows(400, 0)
+    seen: list[DynamicsEpoch] = []
+    # A step size at which the holdout error goes up and down.
+    settings = Dynamics(
+        members=3,
+        elites=3,
+        hidden=(16, 16),
+        weight_decay=(0.0,) * 4,
+        batch_size=32,
+        max_epochs=15,
+        lr=0.05,
+        patience=20,
+    )
+    compute = Compute.choose(compiled=False)
+    _, losses = fit(rows, OBS, ACT, settings, 0, compute, seen.append, lambda: None)
+    best = seen[-1].best_epoch
+    assert any(epoch < 15 for epoch in best)
+    for member, epoch in enumerate(best):
+        assert losses[member] == pytest.approx(seen[epoch - 1].val_loss[member], rel=1e-5)

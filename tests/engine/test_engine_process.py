@@ -153,7 +153,8 @@ def test_a_killed_run_leaves_files_that_can_be_read(home: Path, tmp_path: Path) 
 
 def test_a_behaviour_run_resumes_to_the_same_policy_as_an_uninterrupted_one(home: Path, tmp_path: Path) -> None:
     values = {"behaviour": "halfcheetah", "chunk": 200, "random_steps": 100, "episodes": 1, "compute.compile": False}
-    config = make_config(BehaviourConfig, {**values, "steps": 600, "compute.threads": 1})
+    # 650 steps: the last chunk is a shorter one.
+    config = make_config(BehaviourConfig, {**values, "steps": 650, "compute.threads": 1})
     whole, broken = new_run(home, tmp_path / "whole", config), new_run(home, tmp_path / "broken", config)
     assert start(home, whole).wait(timeout=120) == 0
     process = start(home, broken)
@@ -162,15 +163,26 @@ def test_a_behaviour_run_resumes_to_the_same_policy_as_an_uninterrupted_one(home
     process.kill()
     process.wait()
     assert start(home, broken).wait(timeout=120) == 0
-    name = "0000600.safetensors"
-    ours = (whole / "checkpoints" / "snapshots" / name).read_bytes()
-    assert ours == (snapshots / name).read_bytes()
+    for name in ("0000600.safetensors", "0000650.safetensors"):
+        ours = (whole / "checkpoints" / "snapshots" / name).read_bytes()
+        assert ours == (snapshots / name).read_bytes()
+    first, second = read_json(whole / "result.json"), read_json(broken / "result.json")
+    assert first is not None
+    assert second is not None
+    assert first["best"] == second["best"]
+    assert first["update"] == second["update"] == 551
+    assert start(home, whole).wait(timeout=120) == 0  # a finished run, started again, has nothing left to do
+    again = read_json(whole / "result.json")
+    assert again is not None
+    assert again["best"] == first["best"]
 
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (lambda f: (f / "run.json").write_text("{"), "run.json"),
+        (lambda f: (f / "run.json").write_text('{"job": "train"}'), "paths.data"),
+        (lambda f: (f / "run.json").write_text('{"job": "none", "paths": {"data": "/"}}'), "unknown job"),
         (lambda f: (f / "config.toml").write_text('task = "ant-angl"'), "ant-angle"),
         (lambda f: (f / "config.toml").write_text("[rollout]\nlenght = 3"), "rollout.length"),
         (lambda f: (f / "config.toml").write_bytes(b"\xff"), "config"),
