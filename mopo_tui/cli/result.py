@@ -7,7 +7,7 @@ from typing import Any
 from engine import record
 from engine.tasks import TASKS
 from mopo_tui.cli import output
-from mopo_tui.manager.compare import Score, references, scores
+from mopo_tui.manager.comparison import Score, references, scores
 from mopo_tui.manager.run import Run, number_of, text_of
 
 REFERENCE_TITLES = {

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mopo_tui.manager import Comparison, Run
-    from mopo_tui.manager.compare import Score
+    from mopo_tui.manager.comparison import Score
 
 GLYPHS = {
     "queued": ("·", "dim"),

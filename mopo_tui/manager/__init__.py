@@ -9,14 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mopo_tui.manager.compare import Comparison, compare
+    from mopo_tui.manager.comparison import Comparison, compare
     from mopo_tui.manager.run import Run
     from mopo_tui.manager.state import RunState
     from mopo_tui.manager.store import LaunchError, RunNotFound, Store, StoreError
 
 _HOME = {
-    "Comparison": "compare",
-    "compare": "compare",
+    "Comparison": "comparison",
+    "compare": "comparison",
     "LaunchError": "store",
     "Run": "run",
     "RunNotFound": "store",
@@ -31,6 +31,4 @@ __all__ = ["Comparison", "LaunchError", "Run", "RunNotFound", "RunState", "Store
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value  # `compare` is a module too: the function must win once it is asked for
-    return value
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from mopo_tui.actions import bindings
 from mopo_tui.manager import Run
-from mopo_tui.manager.compare import Comparison, Score, compare
+from mopo_tui.manager.comparison import Comparison, Score, compare
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
 from mopo_tui.widgets.chart import Chart

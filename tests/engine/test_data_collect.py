@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,16 @@ def test_a_built_dataset_is_opened_and_not_built_again(tmp_path: Path) -> None:
     found = open_dataset(CHEETAH, 1000, 0, tmp_path)
     assert found is not None
     found.verify()
+
+
+def test_a_dataset_of_other_behaviour_policies_is_not_taken_for_ours(tmp_path: Path, ant_ladder: Path) -> None:
+    build_dataset(ANT, 300, 0, tmp_path, ladder_folder=ant_ladder)
+    for again in (lambda: open_dataset(ANT, 300, 0, tmp_path), lambda: build_dataset(ANT, 300, 0, tmp_path)):
+        with pytest.raises(DatasetError, match="other behaviour policies"):
+            again()
+    shutil.rmtree(tmp_path / "datasets")  # the Minari dataset alone is not taken either
+    with pytest.raises(DatasetError, match="other behaviour policies"):
+        build_dataset(ANT, 300, 0, tmp_path)
 
 
 def test_stopping_leaves_nothing(tmp_path: Path, minari_root: Path) -> None:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import fixed, settled, text_of, until
 from realistic import fixed_clock, make_run
+from screen_text import fixed, settled, text_of, until
 from textual.widgets import Input, Static
 
 from engine.record import Recorder
@@ -50,7 +50,7 @@ async def test_the_app_opens_on_a_named_run(finished_store: Store) -> None:
         text = text_of(app)
         assert "halfcheetah-medium-replay  mopo" in text
         assert "Normalized score" in text
-        assert "published 54 (D4RL v0)" in text
+        assert "published 72.1 (D4RL v2)" in text
 
 
 async def test_a_third_mark_says_why_not(app: MopoApp) -> None:

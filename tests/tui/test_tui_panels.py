@@ -82,7 +82,7 @@ def test_a_task_with_a_scale_shows_scores_between_0_and_100(finished_store: Stor
     panel = score(run, view)
     values = sorted(reference.value for reference in panel.plot.references)
     mean = task(run.task).normalized_score(3093.0)
-    assert values == pytest.approx(sorted([0.0, 100.0, mean, 54.0]))
+    assert values == pytest.approx(sorted([0.0, 100.0, mean, 72.1]))
     assert panel.plot.lines[0].label == "score"
     assert np.nanmax(panel.plot.lines[0].y) < 100
     assert panel.plot.lines[0].x[-1] == 100_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from conftest import fixed, settled, text_of, until
+from screen_text import fixed, settled, text_of, until
 
 from mopo_tui.app import MopoApp
 from mopo_tui.manager import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import check_screen, fixed, settled, text_of, until
+from screen_text import check_screen, fixed, settled, text_of, until
 
 from mopo_tui.app import MopoApp
 from mopo_tui.manager import Store
