@@ -24,7 +24,7 @@ def print_result(run: Run) -> None:
     for line in _headline(run):
         console.print(line, soft_wrap=True)
     table = output.table(
-        "", "return", "±", "length", "score %", "progress", right=("return", "±", "length", "score %", "progress")
+        "", "return", "std", "length", "score %", "progress", right=("return", "std", "length", "score %", "progress")
     )
     final, mean, best = scores(run)
     rows = 0

@@ -157,4 +157,4 @@ def _show(comparison: Comparison) -> None:
 def _with_spread(score: Score | None) -> str:
     if score is None:
         return "–"
-    return f"{score.value:.1f}" + (f" ± {score.std:.1f}" if score.std is not None else "")
+    return f"{score.value:.1f}" + (f" (std {score.std:.1f})" if score.std is not None else "")

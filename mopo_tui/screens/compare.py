@@ -155,7 +155,7 @@ class CompareScreen(RunsScreen):
             Text(f"{LETTERS[i]} {run.algorithm} s{run.seed}", f"bold {colour(INKS[i], dark)}")
             for i, run in enumerate(comparison.runs)
         ]
-        table.add_row(Text(" scores", f"bold {colour('text', dark)}"), *heads)
+        table.add_row(Text(" score ± std", f"bold {colour('text', dark)}"), *heads)
         for label, name in ((" final", "final"), (" last 10", "mean_last_10"), (" best", "best")):
             table.add_row(label, *(_score(getattr(run, name)) for run in comparison.runs))
         return table
@@ -191,7 +191,7 @@ def _value(value: object) -> str:
 def _score(score: Score | None) -> str:
     if score is None:
         return "–"
-    spread = f" ± {number(score.stderr, 2)}" if score.stderr is not None else ""
+    spread = f" ±{number(score.std, 2)}" if score.std is not None else ""
     text = f"return {number(score.value)}{spread}"
     if score.normalized is not None:
         text = f"{number(score.normalized)}  {text}"

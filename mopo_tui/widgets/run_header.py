@@ -31,6 +31,10 @@ class RunHeader(Horizontal):
             yield Digits("", id="number")
             yield Static(id="number-label")
 
+    def on_mount(self) -> None:
+        # Without a number its column belongs to the text.
+        self.query_one("#headline").display = False
+
     def show(self, run: Run | None) -> None:
         """Show that run."""
         self._run = run
@@ -130,9 +134,9 @@ def _finished(run: Run, width: int) -> str:
     words = []
     final = result.get("final")
     if isinstance(final, dict):
-        value, spread = final.get("return"), final.get("return_stderr")
+        value, spread = final.get("return"), final.get("return_std")
         if isinstance(value, (int, float)):
-            error = f" ± {number(float(spread), 2)}" if isinstance(spread, (int, float)) else ""
+            error = f" (std {number(float(spread), 2)})" if isinstance(spread, (int, float)) else ""
             words.append(f"return {number(float(value))}{error}")
         if isinstance(value := final.get("progress"), (int, float)):
             words.append(f"progress {number(float(value))}")

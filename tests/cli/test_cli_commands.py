@@ -205,7 +205,7 @@ def test_compare_shows_scores_differences_and_warnings(mopo: Command, make_run: 
     make_run("b", seed=1)
     done = mopo("compare", "a", "b")
     assert done.returncode == 0
-    assert "1203.2 ± 12.5" in done.stdout
+    assert "1203.2 (std 12.5)" in done.stdout
     assert "do-nothing policy" in done.stdout
     assert "seed" in done.stdout
     assert "b (" in done.stderr

@@ -81,8 +81,8 @@ async def test_compared_runs_share_their_axes(app: MopoApp) -> None:
             assert one.y_scale(8) == other.y_scale(8)
         text = text_of(app)
         assert "rollout.coefficient 0 / 1" in text
-        assert "return 1445 ± 16" in text
-        assert "return 2047 ± 16" in text
+        assert "return 1445 ±160" in text
+        assert "return 2047 ±160" in text
         await pilot.press("escape")
         assert isinstance(app.screen, Dashboard)
 
