@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -313,6 +314,8 @@ def make(cls: type[C], values: Mapping[str, Any], origin: str = "configuration")
 
 
 def _check_whole(config: Config) -> None:
+    if not isinstance(config, DatasetConfig) and not re.fullmatch(r"cpu|cuda(:\d+)?", config.compute.device):
+        raise ConfigError(f"compute.device = {config.compute.device!r} is not cpu, cuda or cuda:N")
     if isinstance(config, (TrainConfig, DatasetConfig)):
         try:
             task(config.task)

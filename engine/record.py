@@ -260,11 +260,14 @@ class Recorder:
     def summary(self, *, force: bool = False, **values: Any) -> None:
         """Update summary.json's keys; written at most every 2 s unless forced."""
         self._summary.update(values)
-        now = time.time()
-        if force or now - self._summary_written >= SUMMARY_SECONDS:
-            self._summary_written = now
+        if force or self.summary_due():
+            now = self._summary_written = time.time()
             row = {"format": FORMAT, "step": self.step, "update": self.update, "t": now}
             write_json(self.folder / SUMMARY, {**row, **self._summary})
+
+    def summary_due(self) -> bool:
+        """Whether `summary` would write now without being forced."""
+        return time.time() - self._summary_written >= SUMMARY_SECONDS
 
     def stop_requested(self) -> bool:
         return (self.folder / CONTROL / "stop").exists()

@@ -6,7 +6,7 @@ import dataclasses
 import time
 
 from engine import envs
-from engine.algorithms.online_sac import train_online
+from engine.algorithms.online_sac import checkpointed_step, train_online
 from engine.compute import Compute
 from engine.config import BehaviourConfig, Sac
 from engine.control import StopRequests
@@ -24,16 +24,26 @@ def train_behaviour(config: BehaviourConfig, compute: Compute, recorder: Recorde
     """
     chosen = behaviour(config.behaviour)
     progress = Progress(recorder, {"behaviour": float(config.steps)})
-    progress.begin("behaviour", f"online SAC in {chosen.environment} for {config.steps} steps")
     folder = recorder.folder / CHECKPOINTS
+    done = checkpointed_step(folder)
+    where = f"going on at step {done} of {config.steps}" if done else f"for {config.steps} steps"
+    progress.begin("behaviour", f"online SAC in {chosen.environment}, {where}")
     origin = {"environment": chosen.environment, "behaviour": chosen.name, "versions": library_versions()}
     # Target entropy −|A| as in the paper (Haarnoja et al. 2018, appendix D): here SAC acts, and explores, online.
     sac = Sac(target_entropy=-float(chosen.action_dim))
     kept = [Policy.load(path) for path in (folder / "snapshots").glob("[0-9]*.safetensors")]  # of earlier attempts
     best = max((float(policy.metadata["return"]) for policy in kept), default=float("-inf"))
+    last = max(kept, key=lambda policy: int(policy.metadata["step"]), default=None)
+    if last is not None:
+        recorder.summary(return_last=last.metadata["return"], return_best=best)
     begun = time.perf_counter()
+
+    def after_step(step: int) -> None:
+        stop()
+        progress.update(step / config.steps, f"{step}/{config.steps} steps")
+
     for chunk in train_online(
-        lambda: envs.make(chosen.environment, **chosen.environment_options), config, sac, compute, folder, stop
+        lambda: envs.make(chosen.environment, **chosen.environment_options), config, sac, compute, folder, after_step
     ):
         seconds, begun = time.perf_counter() - begun, time.perf_counter()
         recorder.step = recorder.update = chunk.updates
@@ -42,9 +52,8 @@ def train_behaviour(config: BehaviourConfig, compute: Compute, recorder: Recorde
         rate = (chunk.step % config.chunk or config.chunk) / seconds
         recorder.metrics({**chunk.metrics, "speed/environment_steps_per_s": rate}, chunk.step // config.chunk)
         best = max(best, chunk.metrics["eval/return"])
-        detail = f"{chunk.step}/{config.steps} steps"
-        recorder.summary(force=True, return_last=chunk.metrics["eval/return"], return_best=best)
-        progress.update(chunk.step / config.steps, detail, speed=rate, speed_unit="steps/s")
+        returns = {"return_last": chunk.metrics["eval/return"], "return_best": best}
+        recorder.summary(force=True, **returns, speed=rate, speed_unit="steps/s")
         recorder.event("evaluation", f"step {chunk.step}: stochastic return {chunk.metrics['eval/return']:.1f}")
     progress.finish()
     recorder.result(steps=config.steps, best={"return": best})

@@ -24,6 +24,8 @@ from engine.evaluation import run_episodes, spread
 from engine.policy import Policy
 from engine.randomness import key, numpy_generator, torch_generator
 
+CHECKPOINT = "checkpoint.safetensors"
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -42,20 +44,32 @@ def snapshot(agent: SAC, **metadata: Any) -> Policy:
     return Policy(tuple(w.numpy() for w, _ in pairs), tuple(b.numpy() for _, b in pairs), bounds, metadata)
 
 
+def checkpointed_step(folder: Path) -> int:
+    """Environment steps of the checkpoint in `folder`; 0 where there is none."""
+    from safetensors import safe_open
+
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return 0
+    with safe_open(path, framework="pt") as f:
+        return int(f.get_tensor("step"))
+
+
 def train_online(
     make_env: Callable[[], gymnasium.Env[Any, Any]],
     settings: BehaviourConfig,
     sac_settings: Sac,
     compute: Compute,
     folder: Path,
-    stop_requested: Callable[[], None] = lambda: None,
+    after_step: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Chunk]:
     """Train until `settings.steps`, yielding after each chunk; resumes from the checkpoint in `folder` if there is one.
 
     Args:
         make_env: gives a new environment; its reward is what is learnt.
         folder: where checkpoint.safetensors and replay.f32 live.
-        stop_requested: called every few steps; raises to stop. The chunk under way is then done again by the next attempt.
+        after_step: called with the steps done after each; may raise to stop. The chunk under way is then done again by the next
+            attempt.
     """
     from safetensors.torch import load_file, save_file
 
@@ -63,7 +77,7 @@ def train_online(
     observation_dim, action_dim = env.observation_space.shape[0], env.action_space.shape[0]  # type: ignore[index]
     seed, chunk_size = settings.seed, settings.chunk
     agent = SAC(observation_dim, action_dim, sac_settings, compute, torch_generator(seed, "online", "init"))
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint = folder / CHECKPOINT
     step = 0
     if checkpoint.exists():
         state = load_file(checkpoint)
@@ -93,17 +107,16 @@ def train_online(
                 episode_return = 0.0
                 observation, _ = env.reset()
             step += 1
-            if step % 50 == 0:
-                stop_requested()
             if step >= settings.random_steps:
                 rows = replay.sample(torch.rand(sac_settings.batch_size, generator=generator))
                 noise = torch.randn(2, sac_settings.batch_size, action_dim, generator=generator)
                 sums += agent.update(rows, noise)
                 updates += 1
                 policy = snapshot(agent)
+            after_step(step)
 
         stream = (seed, "online", "evaluation", step)
-        episodes = run_episodes(evaluation_env, policy, settings.episodes, stream, lambda _: stop_requested())
+        episodes = run_episodes(evaluation_env, policy, settings.episodes, stream, lambda _: after_step(step))  # noqa: B023
         scores = spread(episodes.returns)
         metrics = dict(zip(METRICS, (sums / updates).tolist(), strict=True)) if updates else {}
         metrics |= {"eval/return": scores["return"], "eval/return_std": scores["return_std"]}

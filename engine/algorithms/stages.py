@@ -75,11 +75,15 @@ def fit_dynamics(t: Training) -> Model:
         losses = {f"dynamics/val_loss/{i}": loss for i, loss in enumerate(epoch.val_loss)}
         speed = {"speed/dynamics_steps_per_s": rate}
         recorder.metrics({**losses, "dynamics/train_loss": epoch.train_loss, **speed}, epoch.epoch)
-        planned = settings.max_epochs or max(PLANNED_DYNAMICS_EPOCHS, epoch.epoch + settings.patience)
-        t.progress.update(epoch.epoch / planned, f"epoch {epoch.epoch}/{planned}", speed=rate, speed_unit="steps/s")
+        t.recorder.summary(speed=rate, speed_unit="steps/s")
+
+    def after_step(finished: int, share: float) -> None:
+        t.stop()
+        planned = settings.max_epochs or max(PLANNED_DYNAMICS_EPOCHS, finished + settings.patience)
+        t.progress.update((finished + share) / planned, f"epoch {finished + 1}/{planned}")
 
     model, val_loss = fit(
-        t.rows, t.task.observation_dim, t.task.action_dim, settings, t.config.seed, t.compute, on_epoch, t.stop
+        t.rows, t.task.observation_dim, t.task.action_dim, settings, t.config.seed, t.compute, on_epoch, after_step
     )
     message = f"elites {list(model.elites)} after {last[0].epoch} epochs"
     best_epoch = last[0].best_epoch
@@ -122,8 +126,8 @@ def improve_policy(t: Training, model: Model, coefficient: float) -> Policy:
             batch = torch.cat([t.rows.index_select(0, real_index[i]), buffer.gather(model_index[i])])
             noise = torch.randn(2, len(batch), action_dim, generator=generator).to(batch.device)
             sums += agent.update(batch, noise)
-            if i % 50 == 0:
-                t.stop()
+            t.stop()
+            t.progress.update((epoch - 1 + (i + 1) / updates) / epochs, f"epoch {epoch}/{epochs}")
         training = time.perf_counter() - start
 
         recorder.step += updates
@@ -139,8 +143,7 @@ def improve_policy(t: Training, model: Model, coefficient: float) -> Policy:
         }
         recorder.metrics({**losses, **rollout_metrics(rolled), **speeds}, epoch)
         recorder.histograms({"rollout": rolled.u_counts}, epoch)
-        detail = f"epoch {epoch}/{epochs}"
-        t.progress.update(epoch / epochs, detail, speed=updates / training, speed_unit="updates/s")
+        recorder.summary(speed=updates / training, speed_unit="updates/s")
         if epoch % config.evaluation.every == 0 or epoch == epochs:
             evaluate(t, snapshot(agent, **provenance(t, epoch)), epoch)
 

@@ -80,14 +80,14 @@ def fit(
     seed: int,
     compute: Compute,
     on_epoch: Callable[[DynamicsEpoch], None],
-    stop_requested: Callable[[], None],
+    after_step: Callable[[int, float], None],
 ) -> tuple[Model, list[float]]:
     """Fit an ensemble to packed rows; returns it with the holdout MSE of each member as restored.
 
     Args:
         rows: (n, 2·obs + act + 2); the last column, the terminal flag, is not modelled.
         on_epoch: told of each epoch.
-        stop_requested: called every few steps; raises to stop.
+        after_step: called after each gradient step with the finished epochs and the share of the next one; may raise to stop.
 
     Every member draws its own n_train rows with replacement once and reshuffles them each epoch. An epoch takes whole batches
     only: the remainder is another one after each reshuffle, and a fixed shape is compiled once.
@@ -132,8 +132,7 @@ def fit(
             batch = rows.index_select(0, index[:, b].reshape(-1)).view(settings.members, settings.batch_size, width)
             total += step_function(parameters, m, v, correction(corrections, steps), lr, batch)
             steps += 1
-            if steps % 50 == 0:
-                stop_requested()
+            after_step(epoch, (b + 1) / batches)
         losses = holdout_losses(ensemble, parameters, holdout_inputs, holdout_targets).tolist()
         train_loss = float(total) / batches / settings.members
         bad = [i for i, loss in enumerate(losses) if not loss < float("inf")]

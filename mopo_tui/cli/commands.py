@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -56,10 +57,12 @@ def open_tui(
 
 
 def _open(reference: str | None, root: Path | None) -> None:
-    from mopo_tui.manager import Store
+    from mopo_tui.manager import Store, StoreError
 
     store = Store.open(root)
     chosen = store.find(reference).id if reference else None
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise StoreError("the app needs a terminal; `mopo ls`, `mopo logs` and `mopo compare` do without")
     from mopo_tui.app import MopoApp
 
     MopoApp(store, chosen).run()

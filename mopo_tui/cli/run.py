@@ -65,10 +65,16 @@ def run(
 
 def start(config: Config, root: Path | None, *, name: str | None, as_json: bool, background: bool) -> None:
     """Create and launch a run of `config`; follow it and exit with its code, or return at once."""
+    from engine.config import TrainConfig
+    from mopo_tui.cli import output
     from mopo_tui.manager import Store
 
     runs = Store.open(root)
     created = runs.create(config, name=name, command=["mopo", *sys.argv[1:]])
+    if isinstance(config, TrainConfig):
+        what = f"{config.algorithm} on {config.task}, preset {config.preset}, seed {config.seed}"
+        threads = f"{config.compute.threads} thread" + ("s" if config.compute.threads != 1 else "")
+        output.narrate(f"{what}, {config.dataset.size:,} transitions, {config.compute.device} with {threads}")
     launch(runs, created, as_json=as_json, background=background)
 
 

@@ -54,7 +54,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def data_root() -> Path:
     """The folder under which datasets/ lies: MOPO_DATA, then `paths.data` of the configuration, then the user's data folder."""
-    return _chosen(DATA_VARIABLE, "data") or user_data()
+    root = _chosen(DATA_VARIABLE, "data") or user_data()
+    if root.exists() and not root.is_dir():
+        raise LocationError(f"{root}: the data root ({DATA_VARIABLE}, or paths.data of the configuration) is no folder")
+    return root
 
 
 def store_root(given: Path | None = None) -> Path:

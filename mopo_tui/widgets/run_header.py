@@ -113,7 +113,7 @@ class RunHeader(Horizontal):
                 add(run.stage)
                 add(f"  {run.summary.get('detail') or ''}", "muted")
             add("\n")
-        done, left = bar(run.progress, min(max(width - 36, 8), 40))
+        done, left = bar(run.progress, min(max(width - 42, 6), 40))
         add(done, ink)
         add(left, "faint")
         add(f" {run.progress * 100:3.0f} %", "text")

@@ -318,11 +318,11 @@ def test_second_interrupt_aborts(follow: Callable[..., subprocess.Popen[str]], s
 
 
 def test_real_engine_reports_a_device_that_is_not_there(mopo: Command, store: Store) -> None:
-    done = mopo("run", "--preset", "smoke", "--threads", "1", "--device", "tpu", "--json")
+    done = mopo("run", "--preset", "smoke", "--threads", "1", "--device", "cuda:7", "--json")
     assert done.returncode == 3, done.stderr
     document = json.loads(done.stdout)
     assert document["state"] == "failed"
-    assert "tpu" in document["reason"]
+    assert "cuda:7" in document["reason"]
     assert store.run(document["id"]).returncode == 3
 
 
@@ -343,3 +343,25 @@ def test_background_run_is_stopped_by_command(mopo: Command, store: Store) -> No
         time.sleep(0.1)
     assert store.run(run_id).state.value == "stopped"
     assert mopo("stop", run_id).returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["--runs", "elsewhere"]])
+def test_the_app_without_a_terminal_says_so_at_once(mopo: Command, arguments: list[str]) -> None:
+    done = mopo(*arguments)
+    assert done.returncode == 2
+    assert "needs a terminal" in done.stderr
+    assert done.stdout == ""
+
+
+def test_an_impossible_device_is_refused_before_a_run_exists(mopo: Command, store: Store) -> None:
+    done = mopo("run", "--device", "tpu")
+    assert done.returncode == 2
+    assert "cpu, cuda or cuda:N" in done.stderr
+    assert store.runs() == []
+
+
+def test_a_file_in_place_of_the_data_root_is_said(mopo: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = mopo("data", "ls", MOPO_DATA=str(tmp_path / "file"))
+    assert done.returncode == 2
+    assert "no folder" in done.stderr

@@ -152,7 +152,9 @@ def fitted(rows: torch.Tensor, epochs: int = 40) -> Model:
     settings = Dynamics(
         members=3, elites=2, hidden=(32, 32), weight_decay=(1e-5,) * 4, batch_size=64, max_epochs=epochs
     )
-    return fit(rows, OBS, ACT, settings, 0, Compute.choose(compiled=False), lambda _: None, lambda: None)[0]
+    return fit(
+        rows, OBS, ACT, settings, 0, Compute.choose(compiled=False), lambda _: None, lambda _epoch, _share: None
+    )[0]
 
 
 def test_fit_learns_mean_and_noise_of_a_known_system_and_repeats_itself() -> None:
@@ -292,7 +294,7 @@ def test_each_member_is_restored_to_its_best_epoch() -> None:
         patience=20,
     )
     compute = Compute.choose(compiled=False)
-    _, losses = fit(rows, OBS, ACT, settings, 0, compute, seen.append, lambda: None)
+    _, losses = fit(rows, OBS, ACT, settings, 0, compute, seen.append, lambda _epoch, _share: None)
     best = seen[-1].best_epoch
     assert any(epoch < 15 for epoch in best)
     for member, epoch in enumerate(best):

@@ -139,6 +139,23 @@ def test_a_run_stops_on_a_signal_or_request_and_says_so(
     assert not (folder / "result.json").exists()
 
 
+def test_progress_moves_within_a_long_epoch(home: Path, tmp_path: Path) -> None:
+    folder = new_run(home, tmp_path / "run", smoke(**{"policy.updates_per_epoch": 100_000}))
+    process = start(home, folder)
+
+    def told() -> dict[str, object]:
+        return read_json(folder / "summary.json") or {}
+
+    try:
+        wait_for(lambda: told().get("stage") == "policy" and bool(told().get("stage_progress")))
+        first = told()["progress"]
+        wait_for(lambda: told()["progress"] > first, 20)  # type: ignore[operator]
+        assert told()["detail"] == "epoch 1/3"
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_killed_run_leaves_files_that_can_be_read(home: Path, tmp_path: Path) -> None:
     folder = new_run(home, tmp_path / "run", smoke(**LONG))
     process = start(home, folder)
@@ -163,6 +180,9 @@ def test_a_behaviour_run_resumes_to_the_same_policy_as_an_uninterrupted_one(home
     process.kill()
     process.wait()
     assert start(home, broken).wait(timeout=120) == 0
+    stages = [row["message"] for row in read_rows(broken / "events.jsonl")[0] if row["kind"] == "stage"]
+    assert "for 650 steps" in stages[0]
+    assert "going on at step" in stages[1] or stages[1] == stages[0]  # the kill may come before the first checkpoint
     for name in ("0000600.safetensors", "0000650.safetensors"):
         ours = (whole / "checkpoints" / "snapshots" / name).read_bytes()
         assert ours == (snapshots / name).read_bytes()
