@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mopo_tui.cli import data, run, runs, tasks
+from mopo_tui.cli import config, data, run, runs, tasks
 from mopo_tui.cli.options import RunsOption
 from mopo_tui.manager.locations import RUNS_VARIABLE
 
@@ -76,3 +76,4 @@ app.command("ls")(runs.ls)
 app.command("compare")(runs.compare)
 app.command("tasks")(tasks.tasks)
 app.add_typer(data.app, name="data")
+app.add_typer(config.app, name="config")

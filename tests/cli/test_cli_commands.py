@@ -365,3 +365,27 @@ def test_a_file_in_place_of_the_data_root_is_said(mopo: Command, tmp_path: Path)
     done = mopo("data", "ls", MOPO_DATA=str(tmp_path / "file"))
     assert done.returncode == 2
     assert "no folder" in done.stderr
+
+
+def test_config_set_keeps_comments_and_refuses_what_is_no_key(mopo: Command, tmp_path: Path) -> None:
+    file = tmp_path / "mopo.toml"
+    file.write_text("# mine\nseed = 3 # lucky\n\n[rollout]\n# careful\nlength = 5\n")
+    assert mopo("config", "set", "rollout.coefficient", "2.5").returncode == 0
+    assert mopo("config", "set", "paths.data", str(tmp_path / "elsewhere")).returncode == 0
+    text = file.read_text()
+    assert text.startswith("# mine\nseed = 3 # lucky\n\n[rollout]\n# careful\nlength = 5\ncoefficient = 2.5\n")
+    for wrong, word in (("rollout.coeficient=1", "rollout.coefficient"), ("rollout.length=0", "at least 1")):
+        done = mopo("config", "set", *wrong.split("="))
+        assert done.returncode == 2
+        assert word in done.stderr
+        assert file.read_text() == text
+    plan = mopo("run", "--dry-run", "--preset", "smoke", "--json")
+    assert json.loads(plan.stdout)["config"]["rollout.coefficient"] == 2.5
+    assert mopo("config", "unset", "rollout.coefficient").returncode == 0
+    assert "coefficient" not in file.read_text()
+    assert mopo("config", "unset", "rollout.coefficient").returncode == 2
+    file.write_text("[[")
+    done = mopo("config", "set", "seed", "1")
+    assert done.returncode == 2
+    assert "TOML" in done.stderr
+    assert file.read_text() == "[["
