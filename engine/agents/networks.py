@@ -69,7 +69,7 @@ def mlp(parameters: Layers, x: Tensor) -> Tensor:
 
 
 def glorot_uniform(layout: Layout, generator: torch.Generator) -> Tensor:
-    """Weights uniform in ±sqrt(6 / (fan_in + fan_out)), biases 0: Keras' default, which the official code uses."""
+    """Weights uniform in ±sqrt(6 / (fan_in + fan_out)), biases 0 (Glorot & Bengio 2010)."""
     flat = torch.zeros(layout.size)
     for name, view in layout.views(flat).items():
         if name.endswith("weight"):

@@ -1,4 +1,4 @@
-"""Online SAC: how the behaviour policies are made (Fu et al. 2020, section 5: D4RL's locomotion data come from online SAC).
+"""Online SAC: how the behaviour policies are made (D4RL's locomotion data come from online SAC, too).
 
 The run advances in chunks of environment steps. Each chunk starts a fresh episode and draws from streams keyed by
 (seed, chunk), and ends with a checkpoint; so a run resumed at a chunk's start does what an uninterrupted one would have done.
