@@ -1,4 +1,4 @@
-"""Real environments: ant-angle (Yu et al. 2020; the task as its authors published it in code) registered with Gymnasium beside the standard ones."""
+"""Real environments: ant-angle (Yu et al. 2020, in the form of its authors' code) registered beside the standard ones."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from engine.record import BINS_PER_DECADE, HISTOGRAM_BINS, HISTOGRAM_DECADES
 
 
 def max_aleatoric(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """u(s, a) = max_i ‖σ_i(s, a)‖₂ over all members, σ over reward and observation in raw units (Yu et al. 2020, the practical algorithm).
+    """u(s, a) = max_i ‖σ_i(s, a)‖₂ over all members, σ of reward and observation, raw units (Yu et al. 2020).
 
     The paper writes the Frobenius norm of Σ_i; its code takes the norm of the vector of standard deviations, as here.
 
