@@ -42,11 +42,6 @@ def dataset_status(task: str, size: int, seed: int = 0) -> DatasetStatus:
     return _status(wanted, locations.dataset_folder(wanted))
 
 
-def is_built(task: str, size: int, seed: int = 0) -> bool:
-    """True where the flat cache of that dataset is there; one stat, cheap enough for each key typed into a form."""
-    return (locations.dataset_folder(dataset_id(task, size, seed)) / _MANIFEST).is_file()
-
-
 def datasets() -> list[DatasetStatus]:
     """Every dataset of the flat cache, by id."""
     root = locations.dataset_folder("")

@@ -48,7 +48,6 @@ class Dashboard(RunsScreen):
         super().__init__()
         self._start_with = start_with
         self._log = True
-        self._seen = False
         self.marked: tuple[str, ...] = ()
 
     def compose(self) -> ComposeResult:

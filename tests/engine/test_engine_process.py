@@ -15,7 +15,7 @@ import pytest
 
 from engine.config import BehaviourConfig, TrainConfig, resolve, to_toml
 from engine.config import make as make_config
-from engine.record import METRICS, create_run, read_json, read_rows
+from engine.record import METRICS, create_run, metric, read_json, read_rows
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -82,6 +82,7 @@ def test_a_smoke_run_from_nothing_finishes_within_20_s_and_records_all_of_it(hom
         "eval/normalized_score",
         "speed/updates_per_s",
     } <= names
+    assert [name for name in sorted(names) if metric(name) is None] == []  # the table knows all that is recorded
     counts = [row["counts"] for row in read_rows(folder / "histograms.jsonl")[0]]
     assert sum(counts[0]["data"]) == 5000
     assert [sum(c["rollout"]) for c in counts[1:]] == [2500, 2500, 2500]

@@ -8,7 +8,7 @@ import pytest
 
 from engine.config import ConfigError
 from mopo_tui.manager import locations
-from mopo_tui.manager.datasets import dataset_status, datasets, is_built
+from mopo_tui.manager.datasets import dataset_status, datasets
 from mopo_tui.manager.new_run import cores, resolve_run
 
 
@@ -62,7 +62,6 @@ def test_dataset_status_reads_the_manifest(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("MOPO_DATA", str(tmp_path / "data"))
     status = dataset_status("ant-angle", 5000)
     assert (status.id, status.present, datasets()) == ("mopo/ant-angle/5k-v0", False, [])
-    assert not is_built("ant-angle", 5000)
     folder = tmp_path / "data" / "datasets" / "mopo" / "ant-angle" / "5k-v0"
     folder.mkdir(parents=True)
     (folder / "dataset.json").write_text('{"fingerprint": "abc", "size": 5000, "episodes": 7}')
@@ -72,6 +71,5 @@ def test_dataset_status_reads_the_manifest(tmp_path: Path, monkeypatch: pytest.M
     (half / "dataset.json").write_text("{}")
     status = dataset_status("ant-angle", 5000)
     assert status.present
-    assert is_built("ant-angle", 5000)
     assert (status.fingerprint, status.size, status.episodes) == ("abc", 5000, 7)
     assert [found.id for found in datasets()] == ["mopo/ant-angle/5k-v0"]
