@@ -1,4 +1,4 @@
-"""Real environments: ant-angle (Yu et al. 2020, in the form of its authors' code) registered beside the standard ones."""
+"""Real environments: the two tasks of Yu et al. 2020, in the form of its authors' code, registered beside the standard ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 
 ANT_ANGLE_ID = "mopo/AntAngle-v0"
+HALFCHEETAH_JUMP_ID = "mopo/HalfCheetahJump-v0"
 
 
 class AntAngle(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -35,8 +36,32 @@ class AntAngle(gymnasium.Wrapper[Any, Any, Any, Any]):
         return observation, float(reward) - info["x_velocity"] + progress, terminated, truncated, info
 
 
-if ANT_ANGLE_ID not in gymnasium.registry:
-    gymnasium.register(ANT_ANGLE_ID, entry_point=AntAngle, max_episode_steps=1000)
+class HalfCheetahJump(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """HalfCheetah-v5 rewarded for jumping, with a capped reward for speed; never done.
+
+    r = min(v_x, 3) − 0.1‖a‖² + w·(z − z_init), w = 15
+
+    z is the torso's height above where it starts, the first entry of the observation; so the reward is a function of (s, a, s')
+    through v_x, as HalfCheetah's own. With height_weight 0 it is the behaviour's reward. Beside the reward, info holds
+    "behaviour_reward".
+    """
+
+    def __init__(self, height_weight: float = 15.0, **kwargs: Any) -> None:
+        super().__init__(gymnasium.make("HalfCheetah-v5", **kwargs).unwrapped)
+        self._weight = height_weight
+        self._start = float(self.env.unwrapped.init_qpos[1])  # type: ignore[attr-defined]
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        observation, _, terminated, truncated, info = self.env.step(action)
+        behaviour_reward = min(info["x_velocity"], 3.0) + info["reward_ctrl"]
+        info["behaviour_reward"] = behaviour_reward
+        height = float(observation[0]) - self._start
+        return observation, behaviour_reward + self._weight * height, terminated, truncated, info
+
+
+for _id, _entry_point in ((ANT_ANGLE_ID, AntAngle), (HALFCHEETAH_JUMP_ID, HalfCheetahJump)):
+    if _id not in gymnasium.registry:
+        gymnasium.register(_id, entry_point=_entry_point, max_episode_steps=1000)
 
 
 @contextlib.contextmanager

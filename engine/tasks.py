@@ -96,7 +96,13 @@ BEHAVIOURS: dict[str, Behaviour] = {
     b.name: b
     for b in (
         Behaviour("ant", "Ant-v5", {"include_cfrc_ext_in_observation": False}, 8, 1_000_000),
-        Behaviour("halfcheetah", "HalfCheetah-v5", {}, 6, 200_000),
+        Behaviour("halfcheetah", "HalfCheetah-v5", {}, 6, 600_000),
+        Behaviour("halfcheetah-capped", "mopo/HalfCheetahJump-v0", {"height_weight": 0.0}, 6, 400_000),
+        Behaviour("hopper", "Hopper-v5", {}, 3, 400_000),
+        Behaviour("walker2d", "Walker2d-v5", {}, 6, 800_000),
+        # The online references, trained on the task's own reward.
+        Behaviour("ant-angle", "mopo/AntAngle-v0", {}, 8, 1_000_000),
+        Behaviour("halfcheetah-jump", "mopo/HalfCheetahJump-v0", {}, 6, 600_000),
     )
 }
 
