@@ -19,11 +19,12 @@ from typing import Any, TypeVar
 
 import tomli
 
-from engine.tasks import task
+from engine.tasks import OURS, task
 
 ALGORITHMS = ("mopo", "mbpo")
 PRESETS = ("smoke", "quick")
 DEFAULT_PRESET = "quick"
+MINIMUM_ROWS = 100  # of a dataset
 
 
 class ConfigError(ValueError):
@@ -46,8 +47,20 @@ def option(
 
 @dataclass(frozen=True)
 class Dataset:
-    size: int = option(1_000_000, "transitions of the collected dataset", minimum=100)
-    seed: int = option(0, "seed of the collection", minimum=0)
+    source: str = option("ours", "ours (collected here), d4rl:NAME, minari:ID, training:RUN_FOLDER, or a path")
+    size: int = option(0, "transitions; 0: the task's own number, or all that the source has", minimum=0)
+    seed: int = option(0, "seed of the collection, or of the choice of episodes", minimum=0)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where policies are evaluated; data from elsewhere bring their own environment."""
+
+    id: str = option("", "Gymnasium id; empty: as the data's origin says")
+    legacy_contacts: str = option(
+        "auto", "contacts as MuJoCo up to 3.4 made them; auto: as the data's origin says", choices=("auto", "on", "off")
+    )
+    angle: float = option(30.0, "ant-angle: direction of the reward in degrees", minimum=-180.0, maximum=180.0)
 
 
 @dataclass(frozen=True)
@@ -129,6 +142,7 @@ class TrainConfig:
     preset: str = option(DEFAULT_PRESET, "named budget", choices=PRESETS)
     seed: int = option(0, "seed of everything random in the run", minimum=0)
     dataset: Dataset = field(default_factory=Dataset)
+    environment: Environment = field(default_factory=Environment)
     dynamics: Dynamics = field(default_factory=Dynamics)
     rollout: Rollout = field(default_factory=Rollout)
     sac: Sac = field(default_factory=Sac)
@@ -143,10 +157,12 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """A run of kind "data" that collects a dataset."""
+    """A run of kind "data" that makes a dataset ready: collects, downloads or imports it."""
 
-    task: str = option("ant-angle", "task of the table")
+    task: str = option("", "task of the table; empty: as the source tells")
     dataset: Dataset = field(default_factory=Dataset)
+    environment: Environment = field(default_factory=Environment)
+    compute: Compute = field(default_factory=lambda: Compute(threads=1))
 
     @property
     def kind(self) -> str:
@@ -314,13 +330,10 @@ def make(cls: type[C], values: Mapping[str, Any], origin: str = "configuration")
 
 
 def _check_whole(config: Config) -> None:
-    if not isinstance(config, DatasetConfig) and not re.fullmatch(r"cpu|cuda(:\d+)?", config.compute.device):
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", config.compute.device):
         raise ConfigError(f"compute.device = {config.compute.device!r} is not cpu, cuda or cuda:N")
     if isinstance(config, (TrainConfig, DatasetConfig)):
-        try:
-            task(config.task)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        _check_data(config)
     if isinstance(config, TrainConfig):
         d = config.dynamics
         if d.elites > d.members:
@@ -332,6 +345,33 @@ def _check_whole(config: Config) -> None:
             )
         if config.algorithm == "mbpo" and config.rollout.coefficient != 0:
             raise ConfigError("mbpo has no penalty: rollout.coefficient must be 0 (or use --algorithm mopo)")
+
+
+def _check_data(config: TrainConfig | DatasetConfig) -> None:
+    """Task, source, size and environment go together."""
+    source, size, env_id = config.dataset.source, config.dataset.size, config.environment.id
+    if not source:
+        raise ConfigError("dataset.source is empty: ours, d4rl:NAME, minari:ID, training:RUN_FOLDER, or a path")
+    if 0 < size < MINIMUM_ROWS:
+        raise ConfigError(f"dataset.size = {size}: at least {MINIMUM_ROWS} transitions, or 0 for all")
+    if ":" in env_id:  # module:Id would import a module, and a run folder may come from anybody
+        raise ConfigError(f"environment.id = {env_id!r}: `module:Id` stands in a file of own tasks only")
+    if isinstance(config, DatasetConfig) and not config.task:
+        if source == OURS:
+            raise ConfigError("task is empty: a dataset of ours is collected for a task")
+        return
+    try:
+        chosen = task(config.task)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if source == OURS and chosen.dataset != OURS:
+        raise ConfigError(
+            f"{chosen.name} is a task of your own: its dataset cannot be collected; name it as dataset.source"
+        )
+    if config.environment.angle != Environment.angle and "angle" not in chosen.environment_options:
+        raise ConfigError(
+            f"environment.angle = {config.environment.angle:g}: {chosen.name} has no angle; ant-angle has"
+        )
 
 
 def resolve(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Resolved:
@@ -360,13 +400,24 @@ def resolve(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Resolved:
     coefficient, length = chosen_task.tuned_rollout
     base: dict[str, tuple[str, Value]] = {k: ("default", v) for k, v in flat(TrainConfig()).items()}
     base["preset"] = ("default", preset)
-    of_task: dict[str, Value] = {"task": chosen_task.name, "rollout.coefficient": coefficient, "rollout.length": length}
+    of_task: dict[str, Value] = {
+        "task": chosen_task.name,
+        "rollout.coefficient": coefficient,
+        "rollout.length": length,
+        "dataset.source": chosen_task.dataset,
+        "dataset.size": chosen_task.default_size,
+    }
     base |= {k: (f"task {chosen_task.name}", v) for k, v in of_task.items()}
     base |= {k: (f"preset {preset}", v) for k, v in PRESET_VALUES[preset].items()}
+    source = chosen("dataset.source", chosen_task.dataset)
+    if source != OURS:  # a preset's size is that of a dataset to be collected
+        base["dataset.size"] = (f"all of {source}", 0)
     if algorithm == "mbpo":
         base["rollout.coefficient"] = ("algorithm mbpo", 0.0)
     merged = base | given
     merged["task"] = (merged["task"][0], chosen_task.name)
+    if source == OURS and merged["dataset.size"][1] == 0:
+        merged["dataset.size"] = (merged["dataset.size"][0], chosen_task.default_size)
     if merged["sac.target_entropy"][1] == 0.0:
         merged["sac.target_entropy"] = (merged["sac.target_entropy"][0], -float(chosen_task.action_dim))
     config = _build(TrainConfig, {k: v for k, (_, v) in merged.items()})

@@ -75,7 +75,15 @@ def _without_model_warnings() -> Iterator[None]:
         mujoco.set_mju_user_warning(before)
 
 
-def make(env_id: str, **kwargs: Any) -> gymnasium.Env[np.ndarray, np.ndarray]:
-    """The environment `env_id` with its time limit; a new instance."""
+def make(env_id: str, legacy_contacts: bool = False, **kwargs: Any) -> gymnasium.Env[np.ndarray, np.ndarray]:
+    """The environment `env_id` with its time limit; a new instance.
+
+    Args:
+        legacy_contacts: contacts as MuJoCo up to 3.4 made them, for data made with it. Newer ones add the contact margins of two
+            geoms where the older ones took the larger, so Hopper and Ant behave otherwise; halving every margin undoes that.
+    """
     with _without_model_warnings():
-        return gymnasium.make(env_id, **kwargs)
+        env = gymnasium.make(env_id, **kwargs)
+    if legacy_contacts:
+        env.unwrapped.model.geom_margin[:] *= 0.5  # type: ignore[attr-defined]
+    return env
