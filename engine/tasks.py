@@ -112,6 +112,18 @@ class Task:
         low, high = self.score_scale
         return 100.0 * (value - low) / (high - low)
 
+    @property
+    def scale(self) -> dict[str, Any] | None:
+        """The score's scale as it is recorded: "min", "max" and "origin"."""
+        if self.score_scale is None:
+            return None
+        return {"min": self.score_scale[0], "max": self.score_scale[1], "origin": self.scale_origin}
+
+    @property
+    def own_reward(self) -> bool:
+        """True where the reward is not the robot's usual one, which data from elsewhere hold."""
+        return self.environment.startswith("mopo/")
+
     def published_for(self, algorithm: str) -> Published | None:
         return next((p for p in self.published if p.algorithm == algorithm), None)
 
