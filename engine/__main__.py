@@ -27,6 +27,7 @@ from engine.record import CONFIG, ENVIRONMENT, RUN, Recorder, read_json
 if TYPE_CHECKING:
     from engine.compute import Compute
     from engine.data.dataset import TransitionDataset
+    from engine.data_source import Wanted
 
 FINISHED, FAILED, BAD_CONFIGURATION, UNAVAILABLE = 0, 1, 2, 3
 
@@ -136,41 +137,43 @@ def _compute(config: TrainConfig | BehaviourConfig, recorder: Recorder) -> Compu
 def _train(config: TrainConfig, data_root: Path, recorder: Recorder, stop: StopRequests) -> None:
     from engine.algorithms import RECIPES
     from engine.algorithms.stages import Training
-    from engine.data.collect import build_dataset, open_dataset
+    from engine.data.sources import open_ready, prepare
+    from engine.data_source import wanted
     from engine.progress import Progress, planned_work
     from engine.provenance import describe, describe_data
     from engine.tasks import task
 
     begun = time.perf_counter()
-    compute, chosen = _compute(config, recorder), task(config.task)
-    size, seed = config.dataset.size, config.dataset.seed
-    dataset = open_dataset(chosen, size, seed, data_root)
+    compute = _compute(config, recorder)
+    data = wanted(task(config.task), config.dataset, config.environment)
+    dataset = open_ready(data, data_root)
     progress = Progress(recorder, planned_work(config, build_data=dataset is None))
     seconds = {}
     if dataset is None:
-        progress.begin("data", f"collecting {size} transitions of {chosen.environment} for {chosen.name}")
-        dataset = build_dataset(chosen, size, seed, data_root, progress.of_transitions, stop)
+        progress.begin("data", _what(data))
+        dataset = prepare(data, data_root, progress.of_data, stop, compute.threads)
         seconds["data"] = time.perf_counter() - begun
-    recorder.environment(**describe(compute), **describe_data(chosen, dataset))
+    recorder.environment(**describe(compute), **describe_data(dataset))
     _record_dataset(recorder, dataset)
     RECIPES[config.algorithm](
         Training(
-            config, chosen, dataset, recorder, progress, compute, stop, recorder.folder, seconds=seconds, begun=begun
+            config, data.task, dataset, recorder, progress, compute, stop, recorder.folder, seconds=seconds, begun=begun
         )
     )
 
 
 def _build(config: DatasetConfig, data_root: Path, recorder: Recorder, stop: StopRequests) -> None:
-    from engine.data.collect import build_dataset
+    from engine.data.sources import prepare
+    from engine.data_source import wanted
     from engine.progress import Progress
     from engine.provenance import describe, describe_data
     from engine.tasks import task
 
-    chosen, size, seed = task(config.task), config.dataset.size, config.dataset.seed
-    progress = Progress(recorder, {"data": float(size)})
-    progress.begin("data", f"collecting {size} transitions of {chosen.environment} for {chosen.name}")
-    dataset = build_dataset(chosen, size, seed, data_root, progress.of_transitions, stop)
-    recorder.environment(**describe(), **describe_data(chosen, dataset))
+    data = wanted(task(config.task), config.dataset, config.environment)
+    progress = Progress(recorder, {"data": 1.0})
+    progress.begin("data", _what(data))
+    dataset = prepare(data, data_root, progress.of_data, stop, config.compute.threads or min(os.cpu_count() or 1, 2))
+    recorder.environment(**describe(), **describe_data(dataset))
     _record_dataset(recorder, dataset)
     progress.finish()
     recorder.result(
@@ -178,9 +181,18 @@ def _build(config: DatasetConfig, data_root: Path, recorder: Recorder, stop: Sto
     )
 
 
+def _what(data: Wanted) -> str:
+    """What the stage "data" does, for its event."""
+    if data.kind == "ours":
+        return f"collecting {data.settings.size} transitions of {data.task.environment} for {data.task.name}"
+    return f"reading {data.source} for {data.task.name}"
+
+
 def _record_dataset(recorder: Recorder, dataset: TransitionDataset) -> None:
     message = f"{dataset.id}: {len(dataset)} transitions, fingerprint {dataset.fingerprint[:12]}"
     recorder.event("dataset", message, id=dataset.id, size=len(dataset), fingerprint=dataset.fingerprint)
+    for note in dataset.manifest.get("notes", ()):
+        recorder.event("dataset", note)
     if not dataset.manifest["reached_target"]:
         recorder.alert(f"{dataset.id}: no behaviour policy reaches the return at which this dataset is to end")
 

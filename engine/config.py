@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import tomli
 
-from engine.tasks import OURS, task
+from engine.tasks import OURS, SOURCES, task
 
 ALGORITHMS = ("mopo", "mbpo")
 PRESETS = ("smoke", "quick")
@@ -159,7 +159,7 @@ class TrainConfig:
 class DatasetConfig:
     """A run of kind "data" that makes a dataset ready: collects, downloads or imports it."""
 
-    task: str = option("", "task of the table; empty: as the source tells")
+    task: str = option("ant-angle", "task of the table")
     dataset: Dataset = field(default_factory=Dataset)
     environment: Environment = field(default_factory=Environment)
     compute: Compute = field(default_factory=lambda: Compute(threads=1))
@@ -350,16 +350,12 @@ def _check_whole(config: Config) -> None:
 def _check_data(config: TrainConfig | DatasetConfig) -> None:
     """Task, source, size and environment go together."""
     source, size, env_id = config.dataset.source, config.dataset.size, config.environment.id
-    if not source:
-        raise ConfigError("dataset.source is empty: ours, d4rl:NAME, minari:ID, training:RUN_FOLDER, or a path")
+    if not source or source in (f"{kind}:" for kind in SOURCES):
+        raise ConfigError(f"dataset.source = {source!r}: ours, d4rl:NAME, minari:ID, training:RUN_FOLDER, or a path")
     if 0 < size < MINIMUM_ROWS:
         raise ConfigError(f"dataset.size = {size}: at least {MINIMUM_ROWS} transitions, or 0 for all")
     if ":" in env_id:  # module:Id would import a module, and a run folder may come from anybody
         raise ConfigError(f"environment.id = {env_id!r}: `module:Id` stands in a file of own tasks only")
-    if isinstance(config, DatasetConfig) and not config.task:
-        if source == OURS:
-            raise ConfigError("task is empty: a dataset of ours is collected for a task")
-        return
     try:
         chosen = task(config.task)
     except ValueError as error:

@@ -63,9 +63,9 @@ class Progress:
             detail=detail,
         )
 
-    def of_transitions(self, done: int, size: int) -> None:
-        """Progress of the stage "data"; the reference episodes after the last transition are its last tenth."""
-        self.update(0.9 * done / size, f"{done}/{size} transitions")
+    def of_data(self, done: int, total: int) -> None:
+        """Progress of the stage "data", in transitions or in bytes; the reference episodes after them are its last tenth."""
+        self.update(0.9 * done / total, f"{done}/{total}")
 
     def finish(self) -> None:
         self._recorder.summary(force=True, stage_progress=1.0, progress=1.0, eta_s=0.0, stage=self._stage)

@@ -13,12 +13,14 @@ from typing import Any
 
 from engine.compute import Compute
 from engine.data.dataset import TransitionDataset
-from engine.tasks import Task
 
 DATASET_KEYS = (
     "id",
     "origin",
+    "source",
     "environment",
+    "environment_options",
+    "notes",
     "seed",
     "size",
     "episodes",
@@ -75,10 +77,11 @@ def describe(compute: Compute | None = None) -> dict[str, Any]:
     }
 
 
-def describe_data(task: Task, dataset: TransitionDataset) -> dict[str, Any]:
+def describe_data(dataset: TransitionDataset) -> dict[str, Any]:
     """The environment in which policies are scored, the dataset, and the returns that a score is read against."""
+    manifest = dataset.manifest
     return {
-        "environment": {"id": task.environment},
-        "dataset": {name: dataset.manifest[name] for name in DATASET_KEYS},
-        "references": dataset.manifest["references"],
+        "environment": {"id": manifest["environment"], "options": dict(manifest.get("environment_options", {}))},
+        "dataset": {name: manifest[name] for name in DATASET_KEYS if name in manifest},
+        "references": manifest["references"],
     }

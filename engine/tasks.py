@@ -13,6 +13,7 @@ from typing import Any, Literal
 # The file of a person's own tasks; the front ends set it for the processes they start.
 OWN_TASKS_VARIABLE = "MOPO_TASKS"
 OURS = "ours"  # the source that stands for a dataset collected here
+SOURCES = ("d4rl", "minari", "training")  # what a source begins with, before a colon, where it is no path
 TERMINATIONS = ("never", "ant", "hopper", "walker2d")  # the rules of engine.dynamics.termination
 
 Collection = Literal["random", "medium", "replay", "medium-expert", "expert"]
@@ -379,6 +380,21 @@ def task(name: str) -> Task:
         if name == entry.name or name in entry.aliases:
             return entry
     raise nearest("task", name, [n for t in known.values() for n in (t.name, *t.aliases)])
+
+
+def task_of_source(source: str) -> Task:
+    """The locomotion task that d4rl:NAME or minari:ID names by robot and quality; any of its robot where the quality has none.
+
+    Raises:
+        UnknownName: it names no robot of the table.
+    """
+    words = source.partition(":")[2].lower().replace("_", "-").replace("/", "-")
+    robot = next((r for r in _ROBOTS if r in words or (r == "walker2d" and "walker" in words)), None)
+    if robot is None or source.partition(":")[0] not in ("d4rl", "minari"):
+        raise UnknownName(f"{source!r} names no task of the table: say which with --task")
+    words = words.replace("mixed", "medium-replay")
+    quality = next((q for q in sorted(_QUALITIES, key=len, reverse=True) if q in words), "medium")
+    return TASKS[f"{robot}-{quality}"]
 
 
 def behaviour(name: str) -> Behaviour:

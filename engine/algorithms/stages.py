@@ -54,7 +54,8 @@ class Training:
 
     def __post_init__(self) -> None:
         self.rows: Tensor = torch.from_numpy(self.dataset.rows).to(self.compute.device)
-        self.env: gymnasium.Env[Any, Any] = envs.make(self.task.environment)
+        about = self.dataset.manifest
+        self.env: gymnasium.Env[Any, Any] = envs.make(about["environment"], **about.get("environment_options", {}))
 
     def generator(self, *parts: object) -> torch.Generator:
         """The stream of (seed, stage, epoch)."""
@@ -65,7 +66,8 @@ def fit_dynamics(t: Training) -> Model:
     """Fit the ensemble to the batch and record the holdout error of each member."""
     settings, recorder, begun = t.config.dynamics, t.recorder, time.perf_counter()
     cap = f"at most {settings.max_epochs} epochs" if settings.max_epochs else "until no member improves"
-    t.progress.begin("dynamics", f"fitting {settings.members} networks to {len(t.rows)} transitions, {cap}")
+    rows = t.rows if t.dataset.terminal_next_observations else t.rows[t.rows[:, -1] == 0]
+    t.progress.begin("dynamics", f"fitting {settings.members} networks to {len(rows)} transitions, {cap}")
     last: list[DynamicsEpoch] = []
 
     def on_epoch(epoch: DynamicsEpoch) -> None:
@@ -83,7 +85,7 @@ def fit_dynamics(t: Training) -> Model:
         t.progress.update((finished + share) / planned, f"epoch {finished + 1}/{planned}")
 
     model, val_loss = fit(
-        t.rows, t.task.observation_dim, t.task.action_dim, settings, t.config.seed, t.compute, on_epoch, after_step
+        rows, t.task.observation_dim, t.task.action_dim, settings, t.config.seed, t.compute, on_epoch, after_step
     )
     message = f"elites {list(model.elites)} after {last[0].epoch} epochs"
     best_epoch = last[0].best_epoch

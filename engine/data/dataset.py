@@ -114,6 +114,11 @@ class TransitionDataset:
         """d, a view (N,) of zeros and ones."""
         return self.rows[:, -1]
 
+    @property
+    def terminal_next_observations(self) -> bool:
+        """False where s' of terminal rows is not known and stands as s: they serve a critic, and never train a model."""
+        return bool(self.manifest.get("terminal_next_observations", True))
+
     @cached_property
     def episode_starts(self) -> NDArray[np.int64]:
         """The first row of each episode, (episodes,)."""

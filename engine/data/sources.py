@@ -1,0 +1,217 @@
+"""Making the data of a run ready, wherever it comes from: opened, collected, or fetched and read once into a flat cache."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine import envs
+from engine.config import Environment
+from engine.data import collect, d4rl, minari_import
+from engine.data.check import looks_like
+from engine.data.dataset import DatasetError, TransitionDataset, in_memory, write
+from engine.data.locking import locked
+from engine.data.report import report
+from engine.data.training_replay import from_training
+from engine.data_source import Wanted
+from engine.randomness import numpy_generator
+from engine.tasks import OURS, TASKS, Task
+
+Progress = Callable[[int, int], object]
+DOWNLOADS = "downloads"
+
+
+def open_ready(w: Wanted, data_root: Path) -> TransitionDataset | None:
+    """The dataset if its flat cache is there and still what the source holds, else None. Milliseconds.
+
+    Raises:
+        DatasetError: it is there and damaged, or does not fit the task.
+    """
+    if w.kind == OURS:
+        return collect.open_dataset(w.task, w.settings.size, w.settings.seed, data_root)
+    folder = collect.dataset_folder(data_root, w.id)
+    if not folder.exists():
+        return None
+    dataset = TransitionDataset.open(folder)
+    stamp = _stamp(w)
+    if stamp and stamp != dataset.manifest["source"].get("stamp"):
+        return None
+    return fitted(dataset, w.task)
+
+
+def prepare(
+    w: Wanted, data_root: Path, progress: Progress, poll: Callable[[], object], workers: int = 1
+) -> TransitionDataset:
+    """The dataset, ready to learn from: opened, collected, or fetched and read.
+
+    Args:
+        progress: gets (done, total), in transitions, or in bytes while a file is downloaded.
+        poll: called often; may raise to stop.
+        workers: processes that collect.
+
+    Raises:
+        DatasetError: one clear line on what is wrong with the source, or with where it is to be written.
+        Stopped: `poll` asked for it; nothing half-written is left behind.
+    """
+    if w.kind == OURS:
+        return collect.build_dataset(
+            w.task, w.settings.size, w.settings.seed, data_root, progress, poll, workers=workers
+        )
+    folder = collect.dataset_folder(data_root, w.id)
+    with locked(folder, poll):
+        ready = open_ready(w, data_root)
+        if ready is not None:
+            return ready
+        dataset = _described(_read(w, data_root, progress, poll), w, poll)
+        shutil.rmtree(folder, ignore_errors=True)  # of a source that has changed since
+        return fitted(write(dataset, folder), w.task)
+
+
+def _read(w: Wanted, data_root: Path, progress: Progress, poll: Callable[[], object]) -> TransitionDataset:
+    """The source's transitions, as they are told there."""
+    size = w.settings.size
+    match w.kind:
+        case "d4rl":
+            file = d4rl.published(w.name)
+            if w.task.own_reward:
+                raise DatasetError(f"d4rl:{w.name} has {file.family}'s own rewards, not those of {w.task.name}")
+            _fits_family(w, file.family)
+            path = d4rl.download(file, data_root / DOWNLOADS / "d4rl", progress, poll)
+            dataset = d4rl.read(path, poll, file.family)
+        case "minari":
+            if not minari_import.is_local(w.name):
+                minari_import.fetch(w.name, progress, poll)
+            dataset = minari_import.read(w.name, poll)
+            if w.task.own_reward and dataset.manifest["environment"] != w.task.environment:
+                raise DatasetError(f"minari:{w.name} is of {dataset.manifest['environment']}, not of {w.task.name}")
+        case "training":
+            return from_training(w.task, Path(w.name), size or None, poll)
+        case _:
+            dataset = d4rl.read(Path(w.name), poll, w.task.family or None)
+            dataset.manifest["origin"] = "file"
+    return chosen_episodes(dataset, size, w.settings.seed) if size else dataset
+
+
+def _fits_family(w: Wanted, family: str) -> None:
+    """Before a gigabyte is downloaded."""
+    if w.task.family and family != w.task.family:
+        raise DatasetError(f"{w.source} is data of {family}; {w.task.name} needs {w.task.family}")
+
+
+def chosen_episodes(dataset: TransitionDataset, size: int, seed: int) -> TransitionDataset:
+    """`size` transitions of whole episodes drawn at random, in their order in the data; the last one drawn is cut.
+
+    Raises:
+        DatasetError: there are fewer.
+    """
+    if size > len(dataset):
+        raise DatasetError(f"--size {size:,}: the data has {len(dataset):,} transitions; leave the size out to take all")
+    order = numpy_generator(seed, "choice of episodes", dataset.fingerprint).permutation(len(dataset.episode_ends))
+    lengths, starts = dataset.episode_lengths, dataset.episode_starts
+    until = np.cumsum(lengths[order])
+    count = int(np.searchsorted(until, size)) + 1
+    taken = {int(i): int(lengths[i]) for i in order[:count]}
+    taken[int(order[count - 1])] -= int(until[count - 1]) - size
+    picked = sorted(taken)
+    rows = np.concatenate([dataset.rows[starts[i] : starts[i] + taken[i]] for i in picked])
+    ends = np.cumsum([taken[i] for i in picked], dtype=np.int64)
+    note = f"{size:,} of {len(dataset):,} transitions: {count:,} episodes drawn with seed {seed}"
+    manifest = {**dataset.manifest, "notes": [*dataset.manifest["notes"], note]}
+    return in_memory(rows, ends, dataset.observation_dim, dataset.action_dim, manifest)
+
+
+def _described(dataset: TransitionDataset, w: Wanted, poll: Callable[[], object]) -> TransitionDataset:
+    """`dataset` with everything that a manifest holds: environment, references, report, where it comes from."""
+    fits(dataset, w.task, w.source)
+    manifest: dict[str, Any] = {
+        **dataset.manifest,
+        "id": w.id,
+        "task": w.task.name,
+        "seed": w.settings.seed,
+        "source": {"name": w.source, "stamp": _stamp(w)},
+        "reached_target": True,
+    }
+    env_id, options = evaluation_environment(w.task, manifest, w.environment)
+    manifest |= {"environment": env_id, "environment_options": dict(options)}
+    try:
+        env = envs.make(env_id, **options)
+    except Exception as error:  # what Gymnasium, or a person's own module, raises for an id is its own affair
+        raise DatasetError(f"environment {env_id}: {type(error).__name__}: {error}") from None
+    limit = env.spec.max_episode_steps if env.spec else None
+    env.close()
+    manifest["max_episode_steps"] = limit
+    made = in_memory(dataset.rows, dataset.episode_ends, dataset.observation_dim, dataset.action_dim, manifest)
+    made.manifest["references"] = collect.references(w.task, env_id, options, made, poll)
+    made.manifest["report"] = report(made)
+    return made
+
+
+def evaluation_environment(
+    task: Task, manifest: Mapping[str, Any], settings: Environment
+) -> tuple[str, Mapping[str, Any]]:
+    """Id and keywords of the environment in which policies learnt from this data are evaluated.
+
+    What the configuration says comes first; then the task's own environment where the reward is its own; then the data's, and the
+    task's where the data do not tell.
+    """
+    options: Mapping[str, Any]
+    if settings.id:
+        env_id, options = settings.id, {}
+    elif task.own or task.own_reward or not manifest["environment"]:
+        env_id, options = task.environment, task.environment_options
+    else:
+        env_id, options = str(manifest["environment"]), manifest["environment_options"]
+    if ":" in env_id and not (task.own and env_id == task.environment):
+        raise DatasetError(f"environment {env_id!r}: `module:Id` stands in a file of own tasks only")
+    if settings.legacy_contacts != "auto":
+        options = {**options, "legacy_contacts": settings.legacy_contacts == "on"}
+    return env_id, options
+
+
+def fits(dataset: TransitionDataset, task: Task, source: str) -> None:
+    """Raise DatasetError where the data is another environment's."""
+    has, needs = (dataset.observation_dim, dataset.action_dim), (task.observation_dim, task.action_dim)
+    if has != needs:
+        raise DatasetError(
+            f"{source} has {has[0]} observations and {has[1]} actions, {task.name} needs {needs[0]} and {needs[1]}: "
+            "the data is another environment's"
+        )
+    seen = looks_like(dataset).name
+    known = {t.family for t in TASKS.values()}
+    if task.family and seen in known and seen != task.family:
+        raise DatasetError(f"{source} looks like data of {seen}; {task.name} needs {task.family}")
+
+
+def fitted(dataset: TransitionDataset, task: Task) -> TransitionDataset:
+    """The opened cache with the task's scale: tasks of one robot share a cache.
+
+    Raises:
+        DatasetError: it was read for another robot's task.
+    """
+    has, needs = (dataset.observation_dim, dataset.action_dim), (task.observation_dim, task.action_dim)
+    if has != needs:
+        fits(dataset, task, dataset.id)
+    dataset.manifest["references"]["scale"] = task.scale
+    return dataset
+
+
+def _stamp(w: Wanted) -> dict[str, int]:
+    """What tells that a source has changed: size and time of its file; nothing for what a checksum fixes, or what is gone."""
+    match w.kind:
+        case "file":
+            path = Path(w.name)
+        case "minari":
+            path = minari_import.main_file(w.name)
+        case "training":
+            path = Path(w.name) / "checkpoints" / "checkpoint.safetensors"
+        case _:
+            return {}
+    try:
+        status = path.stat()
+    except OSError:
+        return {}
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
