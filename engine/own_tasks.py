@@ -106,7 +106,7 @@ def _task(name: str, values: dict[str, Any], path: Path, where: str, before: Map
     rollout = _rollout(values.get("rollout"), base, where)
     return Task(
         name=name,
-        title=values.get("title", base.title if base else f"{values.get('environment')} on {values.get('dataset')}"),
+        title=values.get("title", f"{like or values['environment']} on {values.get('dataset', 'its data')}"),
         environment=values.get("environment", base.environment if base else ""),
         environment_options=options,
         family=base.family if base and not other_environment else "",

@@ -11,7 +11,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """`mopo`: run one command and exit with its code. Without a command, open the app."""
     from mopo_tui.cli.commands import app
     from mopo_tui.cli.errors import guarded
+    from mopo_tui.manager.locations import use_own_tasks
 
+    use_own_tasks()
     sys.exit(guarded(lambda: app(args=arguments, prog_name="mopo")))
 
 
@@ -19,5 +21,7 @@ def open_app(arguments: Sequence[str] | None = None) -> NoReturn:
     """`mopo-tui [RUN] [--runs DIR]`: open the app."""
     from mopo_tui.cli.commands import app_only
     from mopo_tui.cli.errors import guarded
+    from mopo_tui.manager.locations import use_own_tasks
 
+    use_own_tasks()
     sys.exit(guarded(lambda: app_only(args=arguments, prog_name="mopo-tui")))

@@ -24,7 +24,12 @@ def run(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any configuration key; repeatable.")
     ] = None,
-    size: Annotated[int | None, typer.Option("--size", help="Transitions of the collected dataset.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="ours, d4rl:NAME, minari:ID, or a path to an HDF5 file.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Transitions: of our own dataset, or episodes drawn from another.")
+    ] = None,
     threads: ThreadsOption = None,
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N.")] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A TOML file of keys.")] = None,
@@ -51,6 +56,7 @@ def run(
         ("--algorithm", "algorithm"): algorithm,
         ("--preset", "preset"): preset,
         ("--seed", "seed"): seed,
+        ("--dataset", "dataset.source"): None if dataset is None else absolute(dataset),
         ("--size", "dataset.size"): size,
         ("--threads", "compute.threads"): threads,
         ("--device", "compute.device"): device,
@@ -63,9 +69,19 @@ def run(
     start(resolved.config, store, name=name, as_json=as_json, background=background)
 
 
+def absolute(source: str) -> str:
+    """A source of data as it means the same in every folder: a path from here made absolute."""
+    from engine.tasks import OURS, SOURCES
+
+    if source == OURS or source.partition(":")[0] in SOURCES:
+        return source
+    return str(Path(source).expanduser().absolute())
+
+
 def start(config: Config, root: Path | None, *, name: str | None, as_json: bool, background: bool) -> None:
     """Create and launch a run of `config`; follow it and exit with its code, or return at once."""
     from engine.config import TrainConfig
+    from engine.tasks import OURS
     from mopo_tui.cli import output
     from mopo_tui.manager import Store
 
@@ -74,7 +90,9 @@ def start(config: Config, root: Path | None, *, name: str | None, as_json: bool,
     if isinstance(config, TrainConfig):
         what = f"{config.algorithm} on {config.task}, preset {config.preset}, seed {config.seed}"
         threads = f"{config.compute.threads} thread" + ("s" if config.compute.threads != 1 else "")
-        output.narrate(f"{what}, {config.dataset.size:,} transitions, {config.compute.device} with {threads}")
+        size = f"{config.dataset.size:,} transitions" if config.dataset.size else "all transitions"
+        data = size if config.dataset.source == OURS else f"{size} of {config.dataset.source}"
+        output.narrate(f"{what}, {data}, {config.compute.device} with {threads}")
     launch(runs, created, as_json=as_json, background=background)
 
 
@@ -175,7 +193,7 @@ def _show_plan(resolved: Resolved, as_json: bool) -> None:
     from mopo_tui.manager.datasets import dataset_status
 
     config = resolved.config
-    status = dataset_status(config.task, config.dataset.size, config.dataset.seed)
+    status = dataset_status(config)
     values = flat(config)
     if as_json:
         output.document({"config": values, "origins": resolved.origins, "dataset": status.to_json()})

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from engine import record
-from engine.tasks import dataset_id
+from engine.config import DatasetConfig, TrainConfig
+from engine.data_source import wanted
+from engine.tasks import task
 from mopo_tui.manager import locations
 from mopo_tui.manager.run import number_of, text_of
 
@@ -36,10 +38,10 @@ class DatasetStatus:
         return {**asdict(self), "folder": str(self.folder)}
 
 
-def dataset_status(task: str, size: int, seed: int = 0) -> DatasetStatus:
-    """The dataset that a run on `task` with `dataset.size` and `dataset.seed` learns from."""
-    wanted = dataset_id(task, size, seed)
-    return _status(wanted, locations.dataset_folder(wanted))
+def dataset_status(config: TrainConfig | DatasetConfig) -> DatasetStatus:
+    """The dataset that a run of `config` learns from, or makes."""
+    identifier = wanted(task(config.task), config.dataset, config.environment).id
+    return _status(identifier, locations.dataset_folder(identifier))
 
 
 def datasets() -> list[DatasetStatus]:

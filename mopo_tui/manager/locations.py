@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.tasks import OWN_TASKS_VARIABLE
+
 APP = "mopo-tui"
 RUNS_VARIABLE, DATA_VARIABLE = "MOPO_RUNS", "MOPO_DATA"
+MIRROR_VARIABLE = "MOPO_D4RL_URL"  # read by the engine, which inherits it
 PROJECT_FILE = "mopo.toml"
 STORE_README = "README.md"
 STORE_TITLE = "# mopo-tui run store"
@@ -30,6 +33,13 @@ def user_data() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir(APP))
+
+
+def use_own_tasks() -> None:
+    """Make the person's file of tasks count here and in the processes started from here: MOPO_TASKS, or tasks.toml beside their
+    configuration. It need not exist."""
+    if not os.environ.get(OWN_TASKS_VARIABLE):
+        os.environ[OWN_TASKS_VARIABLE] = str(user_config().with_name("tasks.toml"))
 
 
 def configuration_files() -> list[Path]:

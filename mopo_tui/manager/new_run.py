@@ -20,13 +20,19 @@ from engine.config import (
     flatten,
     resolve,
 )
+from engine.tasks import OWN_TASKS_VARIABLE
 from mopo_tui.manager import locations
 
 Layer = tuple[str, Mapping[str, Any]]
 C = TypeVar("C", bound=Config)
 
 _SHORT = {"MOPO_THREADS": "compute.threads", "MOPO_DEVICE": "compute.device", "MOPO_SIZE": "dataset.size"}
-_NOT_KEYS = (locations.RUNS_VARIABLE, locations.DATA_VARIABLE)
+_NOT_KEYS = (
+    locations.RUNS_VARIABLE,
+    locations.DATA_VARIABLE,
+    locations.MIRROR_VARIABLE,
+    OWN_TASKS_VARIABLE,
+)
 
 
 def resolve_run(command_line: Sequence[Layer], config_file: Path | None = None) -> Resolved:
@@ -87,7 +93,7 @@ def cores() -> int:
 def with_threads(config: C) -> C:
     """`config` with `compute.threads` 0 resolved: two threads where there are two cores; one for a behaviour, whose updates are
     too small to share."""
-    if isinstance(config, DatasetConfig) or config.compute.threads:
+    if config.compute.threads:
         return config
     threads = 1 if isinstance(config, BehaviourConfig) else min(cores(), 2)
     return dataclasses.replace(config, compute=dataclasses.replace(config.compute, threads=threads))

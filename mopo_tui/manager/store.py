@@ -63,6 +63,7 @@ class Store:
             StoreError: the folder cannot be made, or a file is in its place.
             LocationError: the configuration names no usable path.
         """
+        locations.use_own_tasks()
         root = locations.store_root(path)
         try:
             root.mkdir(parents=True, exist_ok=True)

@@ -94,7 +94,7 @@ class NewRunScreen(ModalScreen[Run | None]):
 
     @work(thread=True, exclusive=True, group="dataset")
     def _look_for_dataset(self, config: TrainConfig) -> None:
-        data = dataset_status(config.task, config.dataset.size, config.dataset.seed)
+        data = dataset_status(config)
         text = f"data {data.id}: {'present' if data.present else 'built first'}"
         self.app.call_from_thread(self._show_dataset, config, text)
 

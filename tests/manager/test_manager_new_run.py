@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import ConfigError
+from engine.config import ConfigError, resolve
 from mopo_tui.manager import locations
 from mopo_tui.manager.datasets import dataset_status, datasets
 from mopo_tui.manager.new_run import cores, resolve_run
@@ -60,7 +60,7 @@ def test_mistakes_name_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_dataset_status_reads_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOPO_DATA", str(tmp_path / "data"))
-    status = dataset_status("ant-angle", 5000)
+    status = dataset_status(resolve([("test", {"dataset.size": 5000})]).config)
     assert (status.id, status.present, datasets()) == ("mopo/ant-angle/5k-v0", False, [])
     folder = tmp_path / "data" / "datasets" / "mopo" / "ant-angle" / "5k-v0"
     folder.mkdir(parents=True)
@@ -69,7 +69,7 @@ def test_dataset_status_reads_the_manifest(tmp_path: Path, monkeypatch: pytest.M
     half = folder.parent / ".6k-v0.partial"
     half.mkdir()
     (half / "dataset.json").write_text("{}")
-    status = dataset_status("ant-angle", 5000)
+    status = dataset_status(resolve([("test", {"dataset.size": 5000})]).config)
     assert status.present
     assert (status.fingerprint, status.size, status.episodes) == ("abc", 5000, 7)
     assert [found.id for found in datasets()] == ["mopo/ant-angle/5k-v0"]
