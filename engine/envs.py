@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from collections.abc import Iterator
 from typing import Any, SupportsFloat
 
@@ -82,7 +83,9 @@ def make(env_id: str, legacy_contacts: bool = False, **kwargs: Any) -> gymnasium
         legacy_contacts: contacts as MuJoCo up to 3.4 made them, for data made with it. Newer ones add the contact margins of two
             geoms where the older ones took the larger, so Hopper and Ant behave otherwise; halving every margin undoes that.
     """
-    with _without_model_warnings():
+    with _without_model_warnings(), warnings.catch_warnings():
+        # D4RL's data want v4, and every evaluation would be told that v5 is newer.
+        warnings.simplefilter("ignore", DeprecationWarning)
         env = gymnasium.make(env_id, **kwargs)
     if legacy_contacts:
         env.unwrapped.model.geom_margin[:] *= 0.5  # type: ignore[attr-defined]
