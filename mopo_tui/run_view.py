@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mopo_tui.manager.comparison import normalized_score
 from mopo_tui.manager.series import RunReader, Series
 from mopo_tui.widgets.scale import Floats
 
@@ -51,6 +52,10 @@ class RunView:
         values = np.asarray(self.series[name].value, dtype=np.float64)
         values = values[np.isfinite(values)]
         return float(values[-1]) if values.size else None
+
+    def normalized(self, value: float) -> float | None:
+        """The score of a return on the scale recorded with the run, in %; None where it has none."""
+        return normalized_score(value, {"references": self.references})
 
     def reference(self, name: str) -> float | None:
         """The raw return of a reference ("random", "do_nothing", "batch_mean", "batch_best")."""

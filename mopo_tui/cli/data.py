@@ -2,38 +2,146 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from mopo_tui.cli.options import BackgroundOption, JsonOption, NameOption, RunsOption, ThreadsOption
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mopo_tui.manager.datasets import DatasetStatus, Part
+
 app = typer.Typer(
-    help="Build datasets, train the behaviours that make them, list what is there.",
+    help="Collect, fetch, import, list, show, check and remove datasets; train the behaviours that make them.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 SeedOption = Annotated[int, typer.Option("--seed", "-s", min=0, help="Seed of everything random in it.")]
+DatasetArgument = Annotated[
+    str, typer.Argument(metavar="DATASET", help="Id, unique part of it, source, or a task that has one dataset.")
+]
+_WIDE = 110  # columns from which on the environment fits
+
+
+# --- making -----------------------------------------------------------------------------------------------------------------------
 
 
 @app.command("build")
 def build(
     task: Annotated[str, typer.Argument(help="Task of `mopo tasks`.")],
-    size: Annotated[int | None, typer.Option("--size", help="Transitions; else the task's own number.")] = None,
+    size: Annotated[
+        int | None, typer.Option("--size", min=0, help="Transitions; else the task's own number, or the whole replay.")
+    ] = None,
     seed: SeedOption = 0,
+    threads: Annotated[
+        int, typer.Option("--threads", min=0, help="Processes that collect; 0: two, or one on one core.")
+    ] = 0,
+    from_training: Annotated[
+        str | None,
+        typer.Option("--from-training", metavar="RUN", help="Take a behaviour run's own replay instead of collecting."),
+    ] = None,
+    angle: Annotated[
+        float | None, typer.Option("--angle", metavar="DEG", help="Direction of ant-angle's reward; else 30.")
+    ] = None,
     name: NameOption = None,
     store: RunsOption = None,
     as_json: JsonOption = False,
     background: BackgroundOption = False,
 ) -> None:
     """Collect a task's dataset from its behaviour's policies; a Minari dataset and a flat cache."""
-    from engine.config import DatasetConfig, make
     from engine.tasks import task as named
-    from mopo_tui.cli.run import start
+    from mopo_tui.manager import Store, StoreError
 
     chosen = named(task)
-    values = {"task": chosen.name, "dataset.size": chosen.default_size if size is None else size, "dataset.seed": seed}
-    start(make(DatasetConfig, values, "command line"), store, name=name, as_json=as_json, background=background)
+    values: dict[str, Any] = {"task": chosen.name, "dataset.seed": seed, "compute.threads": threads}
+    if from_training is None:
+        values["dataset.size"] = size or chosen.default_size
+    else:
+        run = Store.open(store).find(from_training)
+        if run.job != "behaviour":
+            raise StoreError(f"{run.id} is a run of kind {run.job or '?'}: only behaviour runs leave a replay")
+        values |= {"dataset.size": size or 0, "dataset.source": f"training:{run.folder}"}
+    if angle is not None:
+        values["environment.angle"] = angle
+    _start(values, store, name, as_json, background)
+
+
+@app.command("fetch")
+def fetch(
+    source: Annotated[str, typer.Argument(metavar="d4rl:NAME|minari:ID", help="What to fetch.")],
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="Task it is for; else the one that its name says.")
+    ] = None,
+    name: NameOption = None,
+    store: RunsOption = None,
+    as_json: JsonOption = False,
+    background: BackgroundOption = False,
+) -> None:
+    """Download a published dataset, unless it is here, and read it into a flat cache."""
+    from engine.tasks import task as named
+    from engine.tasks import task_of_source
+    from mopo_tui.cli import errors
+
+    kind, _, what = source.partition(":")
+    if kind not in ("d4rl", "minari") or not what:
+        _refuse(errors.USAGE, f"{source!r} is neither d4rl:NAME nor minari:ID; a file is read by `mopo data import`")
+    chosen = task_of_source(source) if task is None else named(task)
+    _start({"task": chosen.name, "dataset.source": source, "compute.threads": 1}, store, name, as_json, background)
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="An HDF5 file in D4RL's form.")],
+    task: Annotated[str, typer.Option("--task", "-t", help="Task it is for.")],
+    environment: Annotated[
+        str | None,
+        typer.Option("--env", metavar="ID", help="Gymnasium id in which policies are evaluated; else as the data say."),
+    ] = None,
+    legacy_contacts: Annotated[
+        bool | None,
+        typer.Option(
+            "--legacy-contacts/--no-legacy-contacts",
+            help="Contacts as MuJoCo up to 3.4 made them; else as the data say.",
+        ),
+    ] = None,
+    size: Annotated[int, typer.Option("--size", min=0, help="Transitions, of episodes drawn at random; 0: all.")] = 0,
+    name: NameOption = None,
+    store: RunsOption = None,
+    as_json: JsonOption = False,
+    background: BackgroundOption = False,
+) -> None:
+    """Read a file into a flat cache."""
+    from engine.tasks import task as named
+    from mopo_tui.cli import errors
+
+    chosen, given = named(task), str(path)
+    if given.startswith(("d4rl:", "minari:")):
+        _refuse(errors.USAGE, f"{given} is no file: mopo data fetch {given}")
+    path = path.expanduser().absolute()
+    if path.is_dir():
+        _refuse(
+            errors.UNAVAILABLE,
+            f"{path} is a folder: name the HDF5 file in it; for Minari's, `mopo data fetch minari:ID`",
+        )
+    if not path.exists():
+        _refuse(errors.UNAVAILABLE, f"{path}: no such file")
+    values: dict[str, Any] = {
+        "task": chosen.name,
+        "dataset.source": str(path),
+        "dataset.size": size,
+        "compute.threads": 1,
+    }
+    if environment is not None:
+        values["environment.id"] = environment
+    if legacy_contacts is not None:
+        values["environment.legacy_contacts"] = "on" if legacy_contacts else "off"
+    _start(values, store, name, as_json, background)
 
 
 @app.command("train-behaviour")
@@ -64,26 +172,210 @@ def train_behaviour(
     start(make(BehaviourConfig, values, "command line"), store, name=name, as_json=as_json, background=background)
 
 
+def _start(values: dict[str, Any], store: Path | None, name: str | None, as_json: bool, background: bool) -> None:
+    """A run that makes a dataset ready."""
+    from engine.config import DatasetConfig, make
+    from mopo_tui.cli.run import start
+
+    start(make(DatasetConfig, values, "command line"), store, name=name, as_json=as_json, background=background)
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------------------
+
+
 @app.command("ls")
 def ls(as_json: JsonOption = False) -> None:
-    """List the collected datasets that are there."""
+    """List the datasets that are here, and the downloads that none was read from."""
     from mopo_tui.cli import output
-    from mopo_tui.manager.datasets import datasets
+    from mopo_tui.manager.datasets import datasets, not_imported
     from mopo_tui.manager.locations import dataset_folder
 
     found = datasets()
+    waiting = not_imported(found)
     if as_json:
-        output.document([status.to_json() for status in found])
+        output.document([status.to_json() for status in (*found, *waiting)])
         return
-    if not found:
+    if not found and not waiting:
         output.narrate(
             f"no datasets in {dataset_folder('')} yet; `mopo data build TASK` makes one, and so does `mopo run`"
         )
         return
-    table = output.table(
-        "dataset", "transitions", "episodes", "MB", "fingerprint", right=("transitions", "episodes", "MB")
-    )
+    console = output.console()
+    if sound := [status for status in found if status.present]:
+        console.print(_list(sound, console.width))
     for status in found:
-        sizes = (f"{status.size:,}", f"{status.episodes:,}", f"{status.bytes / 1e6:.1f}")
-        table.add_row(status.id, *sizes, status.fingerprint[:12] if status.present else "manifest cannot be read")
-    output.console().print(table)
+        if not status.present:
+            remedy = f"mopo data rm {status.id}"
+            console.print(f"{status.id}: {status.problem}; {remedy}", soft_wrap=True)
+    for status in waiting:
+        remedy = f"mopo data fetch {status.source}"
+        console.print(
+            f"{status.id}: {status.problem} ({_megabytes(status.download_bytes)} MB); {remedy}", soft_wrap=True
+        )
+
+
+def _list(found: list[DatasetStatus], width: int) -> Table:
+    """The table in `width` columns: where whole ids do not fit they lose their middle, and a part of an id names it as well."""
+    from mopo_tui.cli import output
+
+    wide = width >= _WIDE
+    sizes = ("MB", "Minari MB", "download MB") if wide else ("MB", "Minari", "file")
+    columns = ("dataset", *(("environment",) if wide else ()), "transitions", "episodes", "return", *sizes, "age")
+    rows = [_row(status, wide) for status in found]
+    shown = [i for i, name in enumerate(columns) if name not in sizes or any(row[i] != "–" for row in rows)]
+    taken = sum(max(len(columns[i]), *(len(row[i]) for row in rows)) + (2 if wide else 1) for i in shown[1:])
+    table = output.table(
+        *(columns[i] for i in shown),
+        right=("transitions", "episodes", "return", *sizes, "age"),
+        gap=2 if wide else 1,
+    )
+    for row in rows:
+        row[0] = output.shortened(row[0], max(20, width - taken - 2))
+        table.add_row(*(row[i] for i in shown))
+    return table
+
+
+def _row(status: DatasetStatus, wide: bool) -> list[str]:
+    from mopo_tui.cli import output
+
+    return [
+        status.id,
+        *((status.environment,) if wide else ()),
+        f"{status.size:,}",
+        f"{status.episodes:,}",
+        output.number(status.mean_return),
+        *(_megabytes(b) if b else "–" for b in (status.bytes, status.minari_bytes, status.download_bytes)),
+        output.age(status.written) if status.written else "–",
+    ]
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f}" if count < 99.95e6 else f"{count / 1e6:,.0f}"
+
+
+@app.command("show")
+def show(
+    dataset: DatasetArgument,
+    as_json: JsonOption = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw it as well: a .png, .svg or .pdf file.")
+    ] = None,
+) -> None:
+    """Show a dataset: origin, environment, references, returns, lengths, coverage."""
+    from mopo_tui.cli import output
+    from mopo_tui.manager.datasets import datasets, find_dataset, not_imported, read_manifest
+
+    with _unavailable():
+        present = datasets()
+        status = find_dataset(dataset, [*present, *not_imported(present)])
+        manifest = read_manifest(status)
+    if plot is not None:
+        from mopo_tui.cli import pictures
+
+        with _unavailable():
+            pictures.dataset(manifest, plot)
+        output.narrate(f"drawn: {plot}")
+    if as_json:
+        output.document({**status.to_json(), "manifest": manifest})
+        return
+    from mopo_tui.cli.dataset_page import print_page
+
+    print_page(status, manifest)
+
+
+@app.command("check")
+def check(
+    dataset: DatasetArgument,
+    task: Annotated[str | None, typer.Option("--task", "-t", help="Only among this task's datasets.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for faults in a dataset's rows, and for the environment they look like. Exit code 1: a warning or an error."""
+    import subprocess
+
+    from engine.tasks import task as named
+    from mopo_tui.cli import errors
+    from mopo_tui.manager.datasets import DatasetUnavailable, datasets, find_dataset
+
+    chosen = None if task is None else named(task).name
+    try:
+        status = find_dataset(dataset, [s for s in datasets() if chosen is None or s.task == chosen])
+    except DatasetUnavailable as error:
+        if dataset.startswith(("d4rl:", "minari:")):
+            _refuse(errors.USAGE, f"{dataset} is not imported yet: mopo data fetch {dataset}, and then check it")
+        if Path(dataset).expanduser().is_file():
+            remedy = f"mopo data import {dataset} --task {chosen or 'TASK'}"
+            _refuse(errors.USAGE, f"{dataset} is not imported yet: {remedy}, and then check it")
+        _refuse(errors.UNAVAILABLE, str(error))
+    sys.stdout.flush()
+    command = [sys.executable, "-P", "-m", "engine.data.check", str(status.folder), *(["--json"] if as_json else [])]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+# --- removing ---------------------------------------------------------------------------------------------------------------------
+
+
+@app.command("rm")
+def rm(
+    references: Annotated[
+        list[str], typer.Argument(metavar="DATASET...", help="Ids, unique parts of them, sources, or tasks.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    minari: Annotated[bool, typer.Option("--minari/--keep-minari", help="Our Minari copy too.")] = True,
+    downloads: Annotated[bool, typer.Option("--downloads", help="The downloaded file too.")] = False,
+    store: RunsOption = None,
+) -> None:
+    """Remove datasets from the disk; asks first. They can be collected, fetched or imported again."""
+    from mopo_tui.cli import errors, output
+    from mopo_tui.manager import Store, StoreError
+    from mopo_tui.manager.datasets import datasets, find_dataset, not_imported, parts_of, remove, users_of
+
+    runs = Store.open(store)
+    chosen: dict[str, tuple[DatasetStatus, list[Part]]] = {}
+    with _unavailable():
+        present = datasets()
+        for reference in references:
+            status = find_dataset(reference, [*present, *not_imported(present)])
+            parts = parts_of(status, minari=minari, download=downloads)
+            if not parts:
+                _refuse(errors.USAGE, f"{status.id}: {status.problem}; --downloads removes that file")
+            chosen[status.id] = status, parts
+    for status, _ in chosen.values():
+        if users := users_of(status, runs):
+            raise StoreError(f"{status.id} is in use by {users[0].id}, which is {users[0].state.value}: stop it first")
+    total = 0
+    for status, parts in chosen.values():
+        what = ", ".join(f"{part.what} {_megabytes(part.bytes)} MB" for part in parts)
+        output.narrate(f"{status.id}: {what}")
+        total += sum(part.bytes for part in parts)
+    if not yes:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise StoreError("rm asks before it removes, and there is no terminal to answer on: say --yes")
+        if not typer.confirm(f"Remove {_megabytes(total)} MB?", default=False, err=True):
+            output.narrate("nothing removed")
+            return
+    with _unavailable():
+        for status, parts in chosen.values():
+            remove(status, parts)
+    output.narrate(f"removed {_megabytes(total)} MB")
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------------------
+
+
+def _refuse(code: int, message: str) -> NoReturn:
+    from mopo_tui.cli import output
+
+    output.narrate(f"mopo: {message}")
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    """A dataset that is not there, or a file that cannot be written, as one line and its exit code."""
+    from mopo_tui.cli import errors
+    from mopo_tui.manager.datasets import DatasetUnavailable
+
+    try:
+        yield
+    except DatasetUnavailable as error:
+        _refuse(errors.UNAVAILABLE, str(error))

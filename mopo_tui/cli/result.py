@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from engine import record
-from engine.tasks import TASKS
 from mopo_tui.cli import output
-from mopo_tui.manager.comparison import Score, references, scores
+from mopo_tui.manager.comparison import Score, evaluated_in, normalized_score, references, scores
 from mopo_tui.manager.run import Run, number_of, text_of
 
 REFERENCE_TITLES = {
@@ -15,6 +14,7 @@ REFERENCE_TITLES = {
     "do_nothing": "do-nothing policy",
     "batch_mean": "batch mean",
     "batch_best": "batch best",
+    "reference": "online reference policy",
 }
 
 
@@ -33,14 +33,16 @@ def print_result(run: Run) -> None:
         if score is not None:
             table.add_row(_title(title, score), *_cells(score))
             rows += 1
-    known = references(record.read_json(run.folder / record.ENVIRONMENT) or {})
-    task = TASKS.get(run.task)
-    for name, value in known.items():
-        normalized = task.normalized_score(value) if task is not None and run.job == "train" else None
+    environment = record.read_json(run.folder / record.ENVIRONMENT) or {}
+    for name, value in references(environment).items():
+        normalized = normalized_score(value, environment) if run.job == "train" else None
         table.add_row(REFERENCE_TITLES.get(name, name), *_cells(Score(value, normalized=normalized)))
         rows += 1
     if rows:
         console.print(table)
+    where = evaluated_in(environment)
+    if where and run.job == "train":
+        console.print(f"evaluated in {where}", soft_wrap=True)
 
 
 def _headline(run: Run) -> list[str]:

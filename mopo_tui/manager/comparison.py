@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from engine import record
-from engine.tasks import TASKS
 from mopo_tui.manager.run import Run, number_of
 from mopo_tui.manager.settings import read_settings
 
@@ -58,6 +57,7 @@ class Entry:
     references: dict[str, float]
     dataset: str
     fingerprint: str
+    evaluated_in: str
     versions: dict[str, str]
 
 
@@ -99,10 +99,10 @@ def scores(run: Run) -> tuple[Score | None, Score | None, Score | None]:
     returns = evaluations(run.folder)
     if not returns:
         return None, None, None
-    entry = TASKS.get(run.task)
+    environment = record.read_json(run.folder / record.ENVIRONMENT) or {}
 
     def normalized(value: float) -> float | None:
-        return entry.normalized_score(value) if entry is not None else None
+        return normalized_score(value, environment)
 
     last = returns[-LAST:]
     mean = sum(last) / len(last)
@@ -135,6 +135,27 @@ def references(environment: Mapping[str, Any]) -> dict[str, float]:
         if isinstance(values, Mapping) and (value := number_of(values, "return")) is not None:
             found[str(name)] = value
     return found
+
+
+def normalized_score(value: float, environment: Mapping[str, Any]) -> float | None:
+    """100·(R − min)/(max − min) on the scale that was recorded with the run; None where it has none."""
+    recorded = environment.get("references")
+    scale = recorded.get("scale") if isinstance(recorded, Mapping) else None
+    low, high = (number_of(scale, "min"), number_of(scale, "max")) if isinstance(scale, Mapping) else (None, None)
+    return None if low is None or high is None or low == high else 100.0 * (value - low) / (high - low)
+
+
+def evaluated_in(environment: Mapping[str, Any]) -> str:
+    """The environment of a run's scores with what decides how it behaves: "Hopper-v5, gymnasium 1.4.0, mujoco 4.0.0"."""
+    recorded, versions = environment.get("environment"), environment.get("versions")
+    parts = []
+    if isinstance(recorded, Mapping) and recorded.get("id"):
+        options = recorded.get("options")
+        given = [f"{k}={v}" for k, v in options.items()] if isinstance(options, Mapping) else []
+        parts.append(f"{recorded['id']}" + (f" ({', '.join(given)})" if given else ""))
+    if isinstance(versions, Mapping):
+        parts += [f"{name} {versions[name]}" for name in ("gymnasium", "mujoco") if name in versions]
+    return ", ".join(parts)
 
 
 def _recorded_score(values: Any) -> Score | None:
@@ -178,6 +199,7 @@ def _entry(run: Run, environment: Mapping[str, Any]) -> Entry:
         references=references(environment),
         dataset=str(dataset.get("id", "")),
         fingerprint=str(dataset.get("fingerprint", "")),
+        evaluated_in=evaluated_in(environment),
         versions={str(k): str(v) for k, v in versions.items()} if isinstance(versions, Mapping) else {},
     )
 
@@ -193,6 +215,11 @@ def _warnings(entries: Sequence[Entry], environments: Sequence[Mapping[str, Any]
 
     differ("different tasks", [e.task for e in entries], "their returns mean different things")
     differ("different dataset fingerprints", [e.fingerprint[:12] for e in entries], "they learned from different data")
+    differ(
+        "different environments",
+        [e.evaluated_in.partition(", gymnasium")[0] for e in entries],
+        "their policies were evaluated in different worlds",
+    )
     for name in sorted({name for e in entries for name in e.versions}):
         differ(
             f"different versions of {name}",

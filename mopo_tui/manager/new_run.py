@@ -13,7 +13,6 @@ from engine.config import (
     BehaviourConfig,
     Config,
     ConfigError,
-    DatasetConfig,
     Resolved,
     TrainConfig,
     fields_of,

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
 from engine.config import ALGORITHMS, DEFAULT_PRESET, PRESETS, ConfigError, TrainConfig
-from engine.tasks import TASKS
+from engine.tasks import all_tasks
 from mopo_tui.actions import bindings
 from mopo_tui.manager import LaunchError, Run, Store, StoreError
 from mopo_tui.manager.datasets import dataset_status
@@ -40,7 +40,7 @@ class NewRunScreen(ModalScreen[Run | None]):
         self._starting = False
 
     def compose(self) -> ComposeResult:
-        tasks = tuple(TASKS)
+        tasks = tuple(all_tasks())
         with Vertical(id="form") as box:
             box.border_title = "New run"
             with Grid(id="fields"):

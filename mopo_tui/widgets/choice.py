@@ -15,7 +15,7 @@ from mopo_tui.widgets.palette import colour
 
 
 class Choice(Widget, can_focus=True):
-    """Shows all its values in one row, the chosen one marked; only the chosen one where they do not fit."""
+    """Shows its values in one row, the chosen one marked; where not all fit, those after it and its number."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "turn(-1)", "Change", key_display="← →", tooltip="the value before", priority=True),
@@ -57,15 +57,20 @@ class Choice(Widget, can_focus=True):
     def render(self) -> Text:
         """One row."""
         dark = self.app.current_theme.dark
+        chosen, faint = f"bold {colour('sky' if self.has_focus else 'text', dark)}", colour("faint", dark)
+        if sum(len(v) + 3 for v in self._values) <= self.size.width:
+            shown, tail = list(enumerate(self._values)), ""
+        else:
+            tail = f" {self._at + 1}/{len(self._values)}"
+            shown, left = [], self.size.width - len(tail)
+            for i in range(self._at, len(self._values)):
+                left -= len(self._values[i]) + 3
+                if left < 0 and shown:
+                    break
+                shown.append((i, self._values[i]))
         text = Text(no_wrap=True)
-        whole = sum(len(v) + 3 for v in self._values) <= self.size.width
-        for i, value in enumerate(self._values):
-            if i == self._at:
-                style = f"bold {colour('sky' if self.has_focus else 'text', dark)}"
-                text.append(f"‹{value}›", style)
-            elif whole:
-                text.append(f" {value} ", colour("faint", dark))
-            else:
-                continue
+        for i, value in shown:
+            text.append(f"‹{value}›" if i == self._at else f" {value} ", chosen if i == self._at else faint)
             text.append(" ")
+        text.append(" " * max(self.size.width - text.cell_len - len(tail), 0) + tail, faint)
         return text

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.record import histogram_edges
-from engine.tasks import TASKS, Task
+from engine.tasks import TASKS
 from mopo_tui.manager import Run
 from mopo_tui.run_view import RunView
 from mopo_tui.widgets.palette import SERIES
@@ -126,21 +126,34 @@ def uncertainty(run: Run, view: RunView) -> Panel:
 
 def score(run: Run, view: RunView) -> Panel:
     """Normalized score against policy updates; the raw return with its references where the task has no scale."""
-    task = TASKS.get(run.task)
     if run.job == "behaviour":
         return _training_return(run, view)
-    if task is not None and task.score_scale is not None:
-        return _normalized(run, view, task)
-    return _raw(run, view, task)
+    if view.normalized(0.0) is not None:
+        return _normalized(run, view)
+    return _raw(run, view)
 
 
-def _normalized(run: Run, view: RunView, task: Task) -> Panel:
-    references = [Reference(0.0, "0", "0", "muted"), Reference(100.0, "100", "100", "muted")]
-    mean = view.reference("batch_mean")
-    scaled = None if mean is None else task.normalized_score(mean)
-    if scaled is not None:
-        references.append(Reference(scaled, f"batch mean {whole(scaled)}", "batch", "yellow"))
-    published = task.published_for(run.algorithm)
+def _references(view: RunView, scaled: bool) -> list[Reference]:
+    """The returns against which a run is read, in per cent where there is a scale."""
+    found = []
+    for name, label, short, ink in (
+        ("batch_best", "batch best", "best", "green"),
+        ("do_nothing", "do-nothing", "nothing", "vermillion"),
+        ("batch_mean", "batch mean", "mean", "yellow"),
+        ("random", "random", "random", "muted"),
+    ):
+        value = view.reference(name)
+        if value is not None and scaled:
+            value = view.normalized(value)
+        if value is not None:
+            found.append(Reference(value, f"{label} {whole(value)}", short, ink))
+    return found
+
+
+def _normalized(run: Run, view: RunView) -> Panel:
+    references = [Reference(100.0, "100", "100", "muted"), *_references(view, scaled=True)]
+    task = TASKS.get(run.task)
+    published = task.published_for(run.algorithm) if task is not None else None
     if published is not None and published.unit == "normalized":
         label = f"published {published.value:g} ({published.data})"
         references.append(Reference(published.value, label, published.data, "purple"))
@@ -158,21 +171,11 @@ def _normalized(run: Run, view: RunView, task: Task) -> Panel:
     return Panel(plot, "Normalized score", numbers)
 
 
-def _raw(run: Run, view: RunView, task: Task | None) -> Panel:
-    names = (
-        ("batch_best", "batch best", "best", "green"),
-        ("do_nothing", "do-nothing", "nothing", "vermillion"),
-        ("batch_mean", "batch mean", "mean", "yellow"),
-        ("random", "random", "random", "muted"),
-    )
-    references = []
-    for name, label, short, ink in names:
-        value = view.reference(name)
-        if value is not None:
-            references.append(Reference(value, f"{label} {whole(value)}", short, ink))
+def _raw(run: Run, view: RunView) -> Panel:
+    references = _references(view, scaled=False)
     lines, legend = [], []
     progress = _line(view, "eval/progress", "progress", "blue", "", dotted=True)
-    if progress is not None and task is not None and task.survive_reward:
+    if progress is not None:
         lines.append(progress)
         legend.append(("┈", "blue", "progress"))
     returns = _line(view, "eval/return", "return", "sky", "●")
@@ -180,7 +183,7 @@ def _raw(run: Run, view: RunView, task: Task | None) -> Panel:
         lines.append(returns)
         legend.insert(0, ("━", "sky", "return"))
     parts = [("return", "eval/return"), ("progress", "eval/progress")]
-    numbers = _numbers(view, *(parts if task is not None and task.survive_reward else parts[:1]))
+    numbers = _numbers(view, *(parts if progress is not None else parts[:1]))
     nothing = view.reference("do_nothing")
     if nothing is not None:
         numbers = (*numbers, f"doing nothing {whole(nothing)}")

@@ -25,9 +25,10 @@ def finish(make_run: Callable[..., Run], store: Store) -> Finish:
             recorder.step = recorder.update = i
             recorder.metrics({"eval/return": float(i)})
         recorder.environment(
-            versions={"torch": torch},
+            versions={"torch": torch, "gymnasium": "1.4.0", "mujoco": "4.0.0"},
             dataset={"id": "mopo/x", "fingerprint": fingerprint},
-            references={"random": {"return": -280.0}, "scale": None},
+            environment={"id": "HalfCheetah-v5", "options": {}},
+            references={"random": {"return": -280.0}, "scale": {"min": -280.178953, "max": 12135.0, "origin": "D4RL"}},
         )
         if final is not None:
             score = {
@@ -56,6 +57,7 @@ def test_scores_and_differing_keys(finish: Finish) -> None:
     assert (first.final.value, first.final.std, first.final.normalized, second.final.value) == (100.0, 2.0, 50.0, 90.0)
     assert first.final.progress is None
     assert first.references == {"random": -280.0}
+    assert first.evaluated_in == "HalfCheetah-v5, gymnasium 1.4.0, mujoco 4.0.0"
     assert {d.key: d.values for d in comparison.differing} == {"seed": (0, 1), "rollout.coefficient": (0.5, 2.0)}
     assert comparison.warnings == ()
     json.loads(record.dumps(comparison.to_json()))

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from realistic import HALFCHEETAH_REFERENCES
 
 from engine.tasks import task
 from mopo_tui.manager import Run, Store
@@ -81,8 +82,10 @@ def test_a_task_with_a_scale_shows_scores_between_0_and_100(finished_store: Stor
     run, view = read(finished_store, "t5j1")
     panel = score(run, view)
     values = sorted(reference.value for reference in panel.plot.references)
-    mean = task(run.task).normalized_score(3093.0)
-    assert values == pytest.approx(sorted([0.0, 100.0, mean, 72.1]))
+    scale = task(run.task).normalized_score
+    names = ("random", "do_nothing", "batch_mean", "batch_best")
+    recorded = [scale(HALFCHEETAH_REFERENCES[name]["return"]) for name in names]
+    assert values == pytest.approx(sorted([100.0, 72.1, *recorded]))
     assert panel.plot.lines[0].label == "score"
     assert np.nanmax(panel.plot.lines[0].y) < 100
     assert panel.plot.lines[0].x[-1] == 100_000
