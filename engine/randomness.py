@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def key(*parts: object) -> int:
@@ -19,4 +22,6 @@ def numpy_generator(*parts: object) -> np.random.Generator:
 
 
 def torch_generator(*parts: object) -> torch.Generator:
+    import torch  # here, so that processes which only step environments do without it
+
     return torch.Generator().manual_seed(key(*parts))

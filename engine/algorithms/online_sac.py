@@ -19,7 +19,8 @@ from engine.agents.networks import layers
 from engine.agents.sac import METRICS, SAC
 from engine.compute import Compute
 from engine.config import BehaviourConfig, Sac
-from engine.data.replay import Replay, pack
+from engine.data.episodes import pack
+from engine.data.replay import Replay
 from engine.evaluation import run_episodes, spread
 from engine.policy import Policy
 from engine.randomness import key, numpy_generator, torch_generator

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.data.dataset import DatasetError
 from engine.policy import Policy
@@ -51,10 +52,19 @@ class Snapshot:
         Raises:
             DatasetError: the file is missing or damaged.
         """
-        try:
-            return Policy.load(self.path)
-        except (ValueError, OSError) as error:
-            raise DatasetError(f"behaviour policy: {error}") from None
+        return load_policy(self.path)
+
+
+def load_policy(path: Path) -> Policy:
+    """A behaviour's policy.
+
+    Raises:
+        DatasetError: the file is missing or damaged.
+    """
+    try:
+        return Policy.load(path)
+    except (ValueError, OSError) as error:
+        raise DatasetError(f"behaviour policy: {error}") from None
 
 
 def ladder(behaviour: str, folder: Path | None = None) -> list[Snapshot]:
@@ -70,7 +80,10 @@ def ladder(behaviour: str, folder: Path | None = None) -> list[Snapshot]:
     folder = folder or POLICIES / behaviour
     about = read_json(folder / LADDER)
     if about is None:
-        raise DatasetError(f"no behaviour policies for {behaviour!r}: {folder / LADDER} is missing or unreadable")
+        raise DatasetError(
+            f"no behaviour policies for {behaviour!r}: {folder / LADDER} is missing or unreadable; "
+            f"`mopo data train-behaviour {behaviour}` trains them"
+        )
     try:
         random_steps = int(about["trained"]["random_steps"])
         snapshots = [
@@ -79,29 +92,66 @@ def ladder(behaviour: str, folder: Path | None = None) -> list[Snapshot]:
                 path=folder / entry["file"],
                 random_steps=random_steps,
                 measured={k: float(entry[k]) for k in ("return", "return_std", "return_best", "length", "episodes")},
-                tasks=entry["tasks"],
+                tasks={name: {k: float(v) for k, v in measured.items()} for name, measured in entry["tasks"].items()},
             )
             for entry in about["snapshots"]
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DatasetError(f"{folder / LADDER} is no ladder: {error!r}") from None
     if not snapshots:
         raise DatasetError(f"{folder / LADDER} lists no snapshots")
     return sorted(snapshots, key=lambda s: s.step)
 
 
-def reaches(task: Task, on_task: dict[str, float]) -> bool:
-    """Whether a snapshot with these returns on the task's reward is the one that ends the task's replay."""
-    statistic, value = task.replay_until
+def reaches(task: Task, on_task: Mapping[str, float]) -> bool:
+    """Whether a policy with these returns on the task's reward has the return that `task.target` names."""
+    statistic, value = task.target
     return on_task["return_best" if statistic == "best" else "return"] >= value
 
 
-def up_to_target(snapshots: Sequence[Snapshot], task: Task) -> tuple[list[Snapshot], bool]:
-    """The snapshots up to the first that reaches `task.replay_until`, and whether one does."""
-    for i, snapshot in enumerate(snapshots):
-        if reaches(task, snapshot.on_task(task)):
-            return list(snapshots[: i + 1]), True
-    return list(snapshots), False
+def medium(task: Task, on_task: Sequence[Mapping[str, float]]) -> tuple[int, bool]:
+    """Which policy is the medium one, and whether one reaches the target.
+
+    For a "best" target it is the first that reaches it, the last where none does. For a "mean" target it is the one nearest to it,
+    of those up to the first that reaches it.
+
+    Args:
+        on_task: what was measured of the policies on the task's own reward, in order of training.
+    """
+    first = next((i for i, measured in enumerate(on_task) if reaches(task, measured)), None)
+    last = len(on_task) - 1 if first is None else first
+    if task.target[0] == "best":
+        return last, first is not None
+    nearest = min(range(last + 1), key=lambda i: (abs(on_task[i]["return"] - task.target[1]), -i))
+    return nearest, first is not None
+
+
+def up_to_medium(snapshots: Sequence[Snapshot], task: Task) -> tuple[list[Snapshot], bool]:
+    """The snapshots up to the medium one, and whether the ladder reaches the task's target."""
+    index, reached = medium(task, [snapshot.on_task(task) for snapshot in snapshots])
+    return list(snapshots[: index + 1]), reached
+
+
+def expert(snapshots: Sequence[Snapshot], task: Task) -> Snapshot:
+    """The snapshot with the highest mean return on the task's reward."""
+    return max(snapshots, key=lambda snapshot: snapshot.on_task(task)["return"])
+
+
+def reference(behaviour: str, folder: Path | None = None) -> dict[str, Any] | None:
+    """What was measured of the policy of an online reference: "return", "stderr", "episodes" and more; None where none ships.
+
+    Raises:
+        DatasetError: its ladder.json is damaged.
+    """
+    path = (folder or POLICIES / behaviour) / LADDER
+    if not path.exists():
+        return None
+    try:
+        measured: dict[str, Any] = (read_json(path) or {})["measured"]
+        numbers = {"return": float(measured["return"]), "stderr": float(measured["stderr"])}
+        return {**measured, **numbers, "episodes": int(measured["episodes"])}
+    except (KeyError, TypeError, ValueError):
+        raise DatasetError(f"{path} does not tell the return of the reference policy {behaviour!r}") from None
 
 
 def training_shares(snapshots: Sequence[Snapshot]) -> list[float]:

@@ -1,38 +1,45 @@
 """Collected datasets: a ladder's stochastic policies rolled out in a task's environment, with the references measured beside them.
 
-This is not a replay buffer, and says so: a replay buffer holds what an ever-changing policy did once, this holds what the
-snapshots of such a run do, each for the share of training it stands for.
+A collected replay is not a replay buffer, and says so: a replay buffer holds what an ever-changing policy did once, this holds what
+the snapshots of such a run do, each for the share of training it stands for. `engine.data.training_replay` reads a real one.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
 from engine import envs
 from engine.control import Stopped
 from engine.data import minari_io
-from engine.data.behaviours import Snapshot, allot, digest, environment_versions, ladder, training_shares, up_to_target
+from engine.data.behaviours import (
+    Snapshot,
+    allot,
+    digest,
+    environment_versions,
+    expert,
+    ladder,
+    reference,
+    training_shares,
+    up_to_medium,
+)
 from engine.data.dataset import DatasetError, TransitionDataset, in_memory, row_width, write
-from engine.data.replay import pack
-from engine.evaluation import POLL_STEPS, Actor, idle_actor, run_episodes, uniform_actor
-from engine.randomness import key, numpy_generator
+from engine.data.episodes import Share, Source, fill
+from engine.data.locking import locked
+from engine.evaluation import idle_actor, run_episodes, uniform_actor
 from engine.tasks import Task, dataset_id
 
 REFERENCE_EPISODES = {"random": 100, "do_nothing": 20}  # doing nothing varies by its start state alone
-LOCK_POLL_SECONDS = 0.2
+# A worker starts in about the time in which it collects so many transitions.
+ROWS_PER_WORKER = 10_000
+PROGRESS_SECONDS = 0.1
 
 Stop = Callable[[], object]
 
@@ -46,9 +53,9 @@ def open_dataset(task: Task, size: int, seed: int, data_root: Path) -> Transitio
     """The collected dataset if its flat cache is there, else None.
 
     Raises:
-        DatasetError: it is there and damaged.
+        DatasetError: it is there and damaged, or was collected by other policies than this version ships.
     """
-    folder = dataset_folder(data_root, dataset_id(task.name, size, seed))
+    folder = dataset_folder(data_root, dataset_id(task, size, seed))
     if not folder.exists():
         return None
     dataset = TransitionDataset.open(folder)
@@ -58,12 +65,42 @@ def open_dataset(task: Task, size: int, seed: int, data_root: Path) -> Transitio
 
 def _check_ladder(dataset: TransitionDataset, task: Task, where: Path, ladder_folder: Path | None) -> None:
     """One id stands for one content: a dataset collected by other policies than today's is not taken for it."""
-    snapshots, _ = up_to_target(ladder(task.behaviour, ladder_folder), task)
-    if dataset.manifest["ladder"] != digest(snapshots):
+    if dataset.manifest.get("ladder") != _digest(policies_of(task, ladder_folder)[0]):
         raise DatasetError(
             f"{dataset.id} at {where} was collected by other behaviour policies than this version ships: "
             "move or delete it, and it is collected anew"
         )
+
+
+def policies_of(task: Task, ladder_folder: Path | None = None) -> tuple[list[Snapshot], bool]:
+    """The snapshots whose episodes make the task's own dataset, and whether the ladder reaches the return that it is to have.
+
+    Of `task.collection`: "random" takes none; "medium" one, "expert" the best; "medium-expert" these two, or one where they are the
+    same; "replay" all up to medium.
+
+    Raises:
+        DatasetError: no ladder ships for the task's behaviour, or it is damaged.
+    """
+    if task.collection == "random":
+        return [], True
+    if not task.behaviour:
+        raise DatasetError(f"{task.name} names no behaviour whose policies could collect its data")
+    snapshots = ladder(task.behaviour, ladder_folder)
+    if task.collection == "expert":
+        return [expert(snapshots, task)], True
+    upto, reached = up_to_medium(snapshots, task)
+    match task.collection:
+        case "medium":
+            return upto[-1:], reached
+        case "medium-expert":
+            best = expert(snapshots, task)
+            return [upto[-1], *([best] if best.step != upto[-1].step else [])], reached
+        case _:
+            return upto, reached
+
+
+def _digest(snapshots: list[Snapshot]) -> str:
+    return digest(snapshots) if snapshots else ""
 
 
 def build_dataset(
@@ -74,15 +111,16 @@ def build_dataset(
     progress: Callable[[int, int], object] | None = None,
     stop: Stop = lambda: False,
     *,
+    workers: int = 1,
     ladder_folder: Path | None = None,
 ) -> TransitionDataset:
     """The collected dataset of a task: opened if it is there, else rebuilt from its Minari dataset, else collected.
 
-    Each policy of the task's ladder, up to the first that reaches `task.replay_until`, fills a share of `size` in proportion to the
-    training steps it stands for, in order of training: first the random policy for the training run's random steps, then each
-    snapshot for the steps nearer to it than to its neighbours. Episodes are whole up to the time limit; the last of each
-    share is cut, and a cut is a truncation, never a terminal. All randomness is keyed by (seed, task, step of the snapshot,
-    episode), so the same arguments and versions give the same fingerprint.
+    The policies act stochastically. In a replay each of them fills a share of `size` in proportion to the training steps it stands
+    for, in order of training: first the random policy for the training run's random steps, then each snapshot for the steps nearer
+    to it than to its neighbours. Where there are a medium and an expert policy, each fills one half. Episodes are whole up to the
+    time limit; the last of each share is cut, and a cut is a truncation, never a terminal. All randomness is keyed by (seed, task,
+    step of the snapshot, episode), so the same arguments and versions give the same fingerprint, whatever the number of workers.
 
     Both products are written, each whole or not at all: the Minari dataset first, then the flat cache. Builders of one dataset
     queue at a lock beside it, and those who waited open what the first one built.
@@ -90,22 +128,23 @@ def build_dataset(
     Args:
         size: transitions.
         data_root: the folder that holds datasets/.
-        progress: gets (transitions so far, size) about every hundred steps.
-        stop: asked as often; returns true, or raises, to stop.
+        progress: gets (transitions so far, size), ten times a second at most.
+        stop: asked more often; returns true, or raises, to stop.
+        workers: processes that run episodes; fewer for a small dataset.
         ladder_folder: a ladder in place of the one that ships.
 
     Raises:
         DatasetError: no ladder, a damaged dataset in the way, the disk full or not writable.
         Stopped: `stop` asked for it; nothing is left behind.
     """
-    identifier = dataset_id(task.name, size, seed)
+    identifier = dataset_id(task, size, seed)
     folder = dataset_folder(data_root, identifier)
 
     def poll() -> None:
         if stop():
             raise Stopped(143, "stopped on request")
 
-    with _locked(folder, poll):
+    with locked(folder, poll):
         if folder.exists():
             dataset = TransitionDataset.open(folder)
             _check_ladder(dataset, task, folder, ladder_folder)
@@ -116,33 +155,10 @@ def build_dataset(
             _check_ladder(stored, task, minari_io.location(identifier), ladder_folder)
             return write(stored, folder)
         _check_space(folder, size, task)
-        dataset = _collect(task, size, seed, identifier, progress or (lambda _done, _size: None), poll, ladder_folder)
+        snapshots, reached = policies_of(task, ladder_folder)
+        dataset = _collect(task, size, seed, identifier, snapshots, reached, progress, poll, workers)
         minari_io.write(dataset, poll)
         return write(dataset, folder)
-
-
-@contextmanager
-def _locked(folder: Path, poll: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock of the dataset `folder`, a file beside it; the system frees it when its holder dies."""
-    path = folder.with_name(f".{folder.name}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise DatasetError(f"cannot write below {folder.parent}: {error.strerror}") from None
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EINTR):
-                    raise DatasetError(f"cannot lock {path}: {error.strerror}") from None
-            poll()
-            time.sleep(LOCK_POLL_SECONDS)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _check_space(folder: Path, size: int, task: Task) -> None:
@@ -165,19 +181,19 @@ def _existing(path: Path) -> Path:
     return path
 
 
-@dataclass(frozen=True)
-class _Share:
-    """The rows one policy fills."""
-
-    step: int
-    actor: Actor
-    rows: int
-
-
-def _shares(snapshots: list[Snapshot], size: int, action_dim: int) -> list[_Share]:
-    rows = allot(size, training_shares(snapshots))
-    actors: list[tuple[int, Actor]] = [(0, uniform_actor(action_dim)), *((s.step, s.policy()) for s in snapshots)]
-    return [_Share(step, actor, n) for (step, actor), n in zip(actors, rows, strict=True) if n]
+def _shares(task: Task, snapshots: list[Snapshot], size: int) -> list[tuple[Snapshot | None, Share]]:
+    """Who fills how many rows, in their order; the random policy has no snapshot. Policies without a row are left out."""
+    who: list[Snapshot | None] = [*snapshots]
+    parts = [1.0] * len(snapshots)
+    if task.collection in ("random", "replay"):
+        who.insert(0, None)
+        parts = training_shares(snapshots) if snapshots else [1.0]
+    rows = allot(size, parts)
+    return [
+        (snapshot, Share(0, None, n) if snapshot is None else Share(snapshot.step, snapshot.path, n))
+        for snapshot, n in zip(who, rows, strict=True)
+        if n
+    ]
 
 
 def _collect(
@@ -185,114 +201,147 @@ def _collect(
     size: int,
     seed: int,
     identifier: str,
-    progress: Callable[[int, int], object],
+    snapshots: list[Snapshot],
+    reached: bool,
+    progress: Callable[[int, int], object] | None,
     poll: Callable[[], None],
-    ladder_folder: Path | None,
+    workers: int,
 ) -> TransitionDataset:
-    snapshots, reached = up_to_target(ladder(task.behaviour, ladder_folder), task)
-    shares = _shares(snapshots, size, task.action_dim)
-    env = envs.make(task.environment)
-    assert env.spec is not None
+    env = envs.make(task.environment, **task.environment_options)
+    limit = env.spec.max_episode_steps if env.spec else None
+    env.close()
+    options = dict(task.environment_options)
+    shares = _shares(task, snapshots, size)
     rows = np.empty((size, row_width(task.observation_dim, task.action_dim)), dtype=np.float32)
-    ends: list[int] = []
-    policies = []
+    told = 0.0
 
-    def tick(done: int) -> None:
-        poll()
-        progress(done, size)
+    def tell(filled: int) -> None:
+        nonlocal told
+        if progress is not None and (filled == size or time.monotonic() - told >= PROGRESS_SECONDS):
+            told = time.monotonic()
+            progress(filled, size)
 
-    for share in shares:
-        before, first_row = len(ends), ends[-1] if ends else 0
-        _fill(env, rows, first_row, first_row + share.rows, ends, share.actor, (seed, task.name, share.step), tick)
-        policies.append({"step": share.step, "rows": share.rows, "episodes": len(ends) - before})
-    progress(size, size)
+    source = Source(task.environment, options, limit, (seed, task.name))
+    workers = max(1, min(workers, size // ROWS_PER_WORKER))
+    ends = fill(rows, task.action_dim, source, [share for _, share in shares], poll, tell, workers)
+    tell(size)
     manifest: dict[str, Any] = {
         "id": identifier,
         "task": task.name,
         "environment": task.environment,
-        "max_episode_steps": env.spec.max_episode_steps,
+        "environment_options": options,
+        "max_episode_steps": limit,
+        "terminal_next_observations": True,
         "origin": "collected",
-        "behaviour": task.behaviour,
-        "algorithm": "online SAC, snapshots of one run",
+        "behaviour": task.behaviour if snapshots else "",
+        "algorithm": "online SAC, snapshots of one run" if snapshots else "uniform actions",
         "seed": seed,
         "description": _description(task, snapshots, reached),
-        "ladder": digest(snapshots),
+        "notes": [],
+        "ladder": _digest(snapshots),
         "reached_target": reached,
-        "policies": policies,
+        "policies": [
+            {
+                "step": share.step,
+                "rows": share.rows,
+                "episodes": len(until),
+                "return": None if snapshot is None else snapshot.on_task(task)["return"],
+            }
+            for (snapshot, share), until in zip(shares, ends, strict=True)
+        ],
         "versions": environment_versions(),
     }
-    dataset = in_memory(rows, np.array(ends, dtype=np.int64), task.observation_dim, task.action_dim, manifest)
-    dataset.manifest["references"] = _references(task, env, dataset, poll)
+    all_ends = np.array([end for until in ends for end in until], dtype=np.int64)
+    dataset = in_memory(rows, all_ends, task.observation_dim, task.action_dim, manifest)
+    dataset.manifest["references"] = references(task, task.environment, options, dataset, poll)
     dataset.manifest["report"] = report(dataset)
-    env.close()
     return dataset
 
 
-def _fill(
-    env: gymnasium.Env[Any, Any],
-    rows: NDArray[np.float32],
-    start: int,
-    end: int,
-    ends: list[int],
-    actor: Actor,
-    stream: tuple[object, ...],
-    tick: Callable[[int], None],
-) -> None:
-    """Fill rows[start:end] with episodes of one actor and append each episode's end to `ends`."""
-    at, episode = start, 0
-    while at < end:
-        rng = numpy_generator(*stream, episode, "actions")
-        observation, _ = env.reset(seed=key(*stream, episode) % 2**31)
-        done = False
-        while not done and at < end:
-            action = actor(observation, rng)
-            next_observation, reward, terminated, truncated, _ = env.step(action)
-            rows[at] = pack(observation, action, float(reward), next_observation, terminated)
-            observation, done = next_observation, terminated or truncated
-            at += 1
-            if at % POLL_STEPS == 0:
-                tick(at)
-        ends.append(at)
-        episode += 1
-
-
 def _description(task: Task, snapshots: list[Snapshot], reached: bool) -> str:
-    statistic, value = task.replay_until
-    until = (
-        f"the first whose {statistic} return on this task's reward is at least {value:g}"
-        if reached
-        else f"the last there is (none has a {statistic} return of {value:g} on this task's reward)"
-    )
+    """What the data is and is not, for a person who has nothing but the dataset."""
+    ends = "Episodes run to their own end or the time limit; the last of each policy is cut and marked as truncated."
+    if not snapshots:
+        return f"{task.title}. Uniformly random actions in {task.environment}. {ends}"
+    statistic, value = task.target
+    target = f"the {statistic} return from the literature that it stands for is {value:g}"
+    if not reached:
+        target += ", which no snapshot reaches"
+    origin = "Regenerated from snapshots of this project's own online SAC"
+    acting = f"stochastically in {task.environment}"
+    match task.collection:
+        case "replay":
+            return (
+                f"{task.title}. {origin}, not the original replay buffer: {len(snapshots)} snapshots up to "
+                f"{_told(snapshots[-1], task)} ({target}), and the random policy act {acting}, each for the share of training it "
+                f"stands for. {ends}"
+            )
+        case "medium":
+            who = f"the medium policy, {_told(snapshots[0], task)} ({target}), acts {acting}"
+        case "expert":
+            who = f"the best policy of the run, {_told(snapshots[0], task)} ({_full_marks(task)}), acts {acting}"
+        case _ if len(snapshots) == 1:
+            who = f"one policy, the medium and the best, {_told(snapshots[0], task)} ({target}), acts {acting}"
+        case _:
+            who = (
+                f"the medium policy, {_told(snapshots[0], task)} ({target}), and then for as many transitions the best one, "
+                f"{_told(snapshots[1], task)} ({_full_marks(task)}), act {acting}"
+            )
+    return f"{task.title}. {origin}, not the original data: {who}. {ends}"
+
+
+def _told(snapshot: Snapshot, task: Task) -> str:
+    measured = snapshot.on_task(task)
     return (
-        f"{task.title}. Regenerated from snapshots of this project's own online SAC, not the original replay buffer: "
-        f"{len(snapshots)} snapshots up to step {snapshots[-1].step:,}, {until}, and the random policy act stochastically in "
-        f"{task.environment}, each for the share of training it stands for. Episodes run to their own end or the time limit; "
-        "the last of each policy is cut and marked as truncated."
+        f"the one at step {snapshot.step:,} with mean return {measured['return']:.0f} and best return "
+        f"{measured['return_best']:.0f} on this task's reward"
     )
 
 
-def _references(
-    task: Task, env: gymnasium.Env[Any, Any], dataset: TransitionDataset, poll: Callable[[], None]
+def _full_marks(task: Task) -> str:
+    scale = task.scale
+    return (
+        "the task has no scale" if scale is None else f"100 on the task's scale is {scale['max']:g}, {scale['origin']}"
+    )
+
+
+def references(
+    task: Task,
+    env_id: str,
+    env_options: Mapping[str, Any],
+    dataset: TransitionDataset,
+    poll: Callable[[], object],
 ) -> dict[str, Any]:
     """Raw returns against which a run is read; fewer episodes for a small dataset, and the count beside each.
 
-    The episodes are keyed by the task alone: a smaller dataset has the first of a larger one's. Batch figures are of complete
-    episodes and absent where the batch has none.
+    "random" and "do_nothing" are measured here, in the environment `env_id` made with `env_options`. "batch_mean" and "batch_best"
+    are of the dataset's complete episodes, and absent where it has none. "reference" is what was measured of the task's online
+    reference policy, absent where none ships or where this is not the task's own environment. "scale" is the score's, or None.
+
+    The episodes are keyed by the task alone: a smaller dataset has the first of a larger one's.
+
+    Args:
+        poll: called often; may raise to stop.
     """
     fewer = max(5, len(dataset) // 1000)
     out: dict[str, Any] = {}
+    env = envs.make(env_id, **env_options)
     for name, actor in (("random", uniform_actor(task.action_dim)), ("do_nothing", idle_actor(task.action_dim))):
         episodes = min(REFERENCE_EPISODES[name], fewer)
         measured = run_episodes(env, actor, episodes, (task.name, "reference", name), lambda _: poll())
         out[name] = _reference(measured.returns) | {"length": float(measured.lengths.mean())}
         if task.survive_reward:
             out[name]["progress"] = float(measured.progress.mean())
+    env.close()
     returns = dataset.episode_returns[dataset.complete_episodes]
     if len(returns):
         out["batch_mean"] = _reference(returns)
         out["batch_best"] = {"return": float(returns.max())}
-    scale = task.score_scale
-    out["scale"] = None if scale is None else {"min": scale[0], "max": scale[1], "origin": task.scale_origin}
+    if task.reference and (env_id, dict(env_options)) == (task.environment, dict(task.environment_options)):
+        shipped = reference(task.reference)
+        if shipped is not None:
+            out["reference"] = {k: shipped[k] for k in ("return", "stderr", "episodes")}
+    out["scale"] = task.scale
     return out
 
 

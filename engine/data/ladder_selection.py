@@ -14,18 +14,21 @@ import numpy as np
 
 from engine import envs
 from engine.config import BehaviourConfig, from_toml
-from engine.data.behaviours import FORMAT, LADDER, POLICIES, environment_versions, reaches
+from engine.data.behaviours import FORMAT, LADDER, POLICIES, environment_versions, medium, reaches
 from engine.data.dataset import DatasetError
-from engine.evaluation import Episodes, run_episodes, spread
+from engine.evaluation import Episodes, deterministic, run_episodes, spread
 from engine.policy import Policy
 from engine.record import CHECKPOINTS, CONFIG, write_json
 from engine.tasks import TASKS, Behaviour, Task, behaviour
 
 EPISODES = 20
-UP_TO_TARGET, AFTER_TARGET = 12, 6
+UP_TO_TARGET, AFTER_TARGET = 12, 3
 # Candidates for the first snapshot that reaches the target are measured from the one whose training-time evaluation (few
 # episodes) comes this near to it.
 NEAR = 0.5
+# The best snapshot is looked for among those with the best training-time evaluations.
+EXPERT_CANDIDATES, REFERENCE_CANDIDATES = 3, 5
+REFERENCE_EPISODES = 100  # deterministic
 
 
 def geometric(steps: Sequence[int], first: int, last: int, count: int) -> list[int]:
@@ -50,15 +53,24 @@ def _tasks_of(name: str) -> list[Task]:
     return [t for t in TASKS.values() if t.behaviour == name]
 
 
+def is_reference(name: str) -> bool:
+    """Whether the behaviour is a task's online reference policy, of which one snapshot is kept."""
+    return any(t.reference == name for t in TASKS.values())
+
+
+def _variant(of: Task | Behaviour) -> tuple[str, tuple[tuple[str, Any], ...]]:
+    return of.environment, tuple(of.environment_options.items())
+
+
 class _Measurements:
-    """Float16 snapshots and what their stochastic episodes gave, each measured once."""
+    """Float16 snapshots and what their episodes gave, each measured once."""
 
     def __init__(self, snapshots: Mapping[int, Policy], target: Path, trained: Behaviour) -> None:
         self._snapshots, self._target, self._behaviour = snapshots, target, trained
         self._done: dict[int, dict[str, Any]] = {}
-        self._envs = {t.environment: envs.make(t.environment) for t in _tasks_of(trained.name)}
+        self._envs = {_variant(t): envs.make(t.environment, **t.environment_options) for t in _tasks_of(trained.name)}
         if not self._envs:
-            self._envs[trained.environment] = envs.make(trained.environment, **trained.environment_options)
+            self._envs[_variant(trained)] = envs.make(trained.environment, **trained.environment_options)
 
     def of(self, step: int) -> dict[str, Any]:
         """The entry of ladder.json for the snapshot at `step`; its float16 file lies in the target folder afterwards."""
@@ -66,24 +78,42 @@ class _Measurements:
             self._done[step] = self._measure(step)
         return self._done[step]
 
+    def on_task(self, step: int, task: Task) -> dict[str, float]:
+        """What the snapshot's stochastic episodes gave on the task's own reward."""
+        entry = self.of(step)
+        on_task: dict[str, float] = entry["tasks"].get(task.name, entry)
+        return on_task
+
+    def deterministic(self, step: int) -> dict[str, float]:
+        """What the snapshot's mode gets in the environment that it was trained in."""
+        env = self._envs[_variant(self._behaviour)]
+        policy = Policy.load(self._target / self.of(step)["file"])
+        stream = ("reference", self._behaviour.name, step)
+        measured = run_episodes(env, deterministic(policy), REFERENCE_EPISODES, stream)
+        summary = _summary(measured, measured.returns)
+        summary["stderr"] = summary["return_std"] / summary["episodes"] ** 0.5
+        print(f"{step:07d}, deterministic: return {summary['return']:.1f} ± {summary['stderr']:.1f}", flush=True)
+        return summary
+
     def _measure(self, step: int) -> dict[str, Any]:
         name = f"{step:07d}.safetensors"
         trained = self._snapshots[step]
         path = self._target / name
         trained.save(path, dtype=np.float16)
         policy = Policy.load(path)
-        by_environment = {
-            env_id: run_episodes(env, policy, EPISODES, ("ladder", self._behaviour.name, step))
-            for env_id, env in self._envs.items()
+        by_variant = {
+            variant: run_episodes(env, policy, EPISODES, ("ladder", self._behaviour.name, step))
+            for variant, env in self._envs.items()
         }
-        own = next(iter(by_environment.values()))
-        on_behaviour = _summary(own, own.behaviour_returns)
+        own = by_variant.get(_variant(self._behaviour))
+        other = next(iter(by_variant.values()))
+        on_behaviour = _summary(other, other.behaviour_returns) if own is None else _summary(own, own.returns)
         metadata = {**trained.metadata, "return": on_behaviour["return"], "return_std": on_behaviour["return_std"]}
         dataclasses.replace(policy, metadata=metadata).save(path, dtype=np.float16)
         tasks = {}
         for task in _tasks_of(self._behaviour.name):
-            measured = by_environment[task.environment]
-            if task.environment != self._behaviour.environment:
+            measured = by_variant[_variant(task)]
+            if measured is not own:
                 tasks[task.name] = _summary(measured, measured.returns)
                 if task.survive_reward:
                     tasks[task.name]["progress"] = float(measured.progress.mean())
@@ -98,18 +128,46 @@ def _summary(measured: Episodes, returns: np.ndarray) -> dict[str, float]:
     return {**spread(returns), "length": float(measured.lengths.mean()), "episodes": len(returns)}
 
 
-def _first_to_reach(snapshots: Mapping[int, Policy], tasks: Sequence[Task], measurements: _Measurements) -> int:
-    """The first step whose snapshot ends every task's replay; the last step where none does."""
-    goal = min((t.replay_until[1] for t in tasks), default=float("inf"))
+def _best_evaluated(snapshots: Mapping[int, Policy], count: int) -> list[int]:
+    """The steps of the `count` best evaluations during training."""
+    return sorted(snapshots, key=lambda step: float(snapshots[step].metadata["return"]), reverse=True)[:count]
+
+
+def _targets(
+    snapshots: Mapping[int, Policy], tasks: Sequence[Task], measurements: _Measurements
+) -> tuple[int, set[int]]:
+    """The first step by which every task's target is reached, the last where one is not; and the steps of their medium policies."""
+    goal = min((t.target[1] for t in tasks), default=float("inf"))
+    measured: list[int] = []
     left = list(tasks)
     for step, policy in snapshots.items():
         if policy.metadata["return"] < NEAR * goal:
             continue
-        entry = measurements.of(step)
-        left = [t for t in left if not reaches(t, entry["tasks"].get(t.name, entry))]
+        measured.append(step)
+        left = [t for t in left if not reaches(t, measurements.on_task(step, t))]
         if not left:
-            return step
-    return max(snapshots)
+            break
+    else:
+        return max(snapshots), set()
+    return measured[-1], {measured[medium(t, [measurements.on_task(s, t) for s in measured])[0]] for t in tasks}
+
+
+def _ladder_steps(snapshots: Mapping[int, Policy], tasks: Sequence[Task], measurements: _Measurements) -> list[int]:
+    """Which snapshots a ladder keeps: some up to the tasks' target, the medium ones among them, and few after it with the best."""
+    steps = list(snapshots)
+    reached, wanted = _targets(snapshots, tasks, measurements)
+    wanted.add(reached)
+    until = min(wanted)
+    chosen = {*wanted, *geometric(steps, steps[0], until, UP_TO_TARGET - len(wanted) + 1)}
+    after = set(geometric(steps, reached, steps[-1], AFTER_TARGET + 1)[1:]) if reached != steps[-1] else set()
+    if after:
+        later = {step: policy for step, policy in snapshots.items() if step > reached}
+        candidates = {*after, *_best_evaluated(later, EXPERT_CANDIDATES)}
+        best = max(candidates, key=lambda step: float(measurements.of(step)["return"]))
+        if best not in after:
+            after.remove(min(after, key=lambda step: abs(step - best)))
+            after.add(best)
+    return sorted(chosen | after)
 
 
 def _snapshots(source: Path) -> dict[int, Policy]:
@@ -129,8 +187,11 @@ def select_ladder(source: Path, behaviour_name: str, target: Path, random_steps:
     """Write the ladder of `behaviour_name` to `target` from the snapshots of a training run in the folder `source`.
 
     The first snapshot that reaches the target of every task fed by this behaviour is found by measuring candidates in order. Up to
-    it 12 snapshots are taken, geometrically spaced in steps, and up to 6 after it. Each is converted to float16, read back, and
-    measured over 20 stochastic episodes in the tasks' environments. `target` is replaced whole.
+    it 12 snapshots are taken, geometrically spaced in steps, and up to 3 after it, among them the best. Each is converted to
+    float16, read back, and measured over 20 stochastic episodes in the tasks' environments.
+
+    Of an online reference the snapshot with the best deterministic return is kept alone; its 100 deterministic episodes stand under
+    "measured". `target` is replaced whole.
 
     Returns:
         ladder.json's snapshots.
@@ -140,21 +201,23 @@ def select_ladder(source: Path, behaviour_name: str, target: Path, random_steps:
     """
     trained = behaviour(behaviour_name)
     snapshots = _snapshots(source)
-    steps = list(snapshots)
     building = target.with_name(f".{target.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     measurements = _Measurements(snapshots, building, trained)
-    medium = _first_to_reach(snapshots, _tasks_of(behaviour_name), measurements)
-    chosen = geometric(steps, steps[0], medium, UP_TO_TARGET)
-    if medium != steps[-1]:
-        chosen += geometric(steps, medium, steps[-1], AFTER_TARGET + 1)[1:]
+    measured: dict[str, Any] = {"episodes": EPISODES, "actions": "sampled"}
+    if is_reference(behaviour_name):
+        modes = {step: measurements.deterministic(step) for step in _best_evaluated(snapshots, REFERENCE_CANDIDATES)}
+        best = max(modes, key=lambda step: modes[step]["return"])
+        chosen, measured = [best], {**modes[best], "actions": "deterministic"}
+    else:
+        chosen = _ladder_steps(snapshots, _tasks_of(behaviour_name), measurements)
     entries = [measurements.of(step) for step in chosen]
     kept = {entry["file"] for entry in entries}
     for path in building.glob("*.safetensors"):
         if path.name not in kept:
             path.unlink()
-    last = Policy.load(building / entries[-1]["file"])
+    last = snapshots[max(snapshots)]
     write_json(
         building / LADDER,
         {
@@ -164,18 +227,13 @@ def select_ladder(source: Path, behaviour_name: str, target: Path, random_steps:
             "environment_options": dict(trained.environment_options),
             "trained": {
                 "by": "online SAC of this project (engine.algorithms.online_sac), one update per environment step",
-                "steps": steps[-1],
+                "steps": max(snapshots),
                 "seed": last.metadata["seed"],
                 "random_steps": random_steps,
                 "hidden": [len(bias) for bias in last.biases[:-1]],
                 "versions": last.metadata["versions"],
             },
-            "measured": {
-                "episodes": EPISODES,
-                "actions": "sampled",
-                "weights": "float16",
-                "versions": environment_versions(),
-            },
+            "measured": {**measured, "weights": "float16", "versions": environment_versions()},
             "snapshots": entries,
             "curve": [
                 {"step": step, "return": policy.metadata["return"], "return_std": policy.metadata["return_std"]}

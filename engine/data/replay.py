@@ -10,13 +10,6 @@ import torch
 from torch import Tensor
 
 
-def pack(
-    observation: np.ndarray, action: np.ndarray, reward: float, next_observation: np.ndarray, terminal: bool
-) -> np.ndarray:
-    """One packed row, shape (2·obs + act + 2,)."""
-    return np.concatenate([observation, action, (reward,), next_observation, (float(terminal),)], dtype=np.float32)
-
-
 class Replay:
     """`capacity` rows of `width` float32 in the file `path`, which outlives the process.
 

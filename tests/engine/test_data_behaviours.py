@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,10 +14,10 @@ from safetensors import safe_open
 
 from engine import envs
 from engine.data import ladder_selection
-from engine.data.behaviours import LADDER, POLICIES, ladder, up_to_target
+from engine.data.behaviours import LADDER, POLICIES, expert, ladder, medium, reference, up_to_medium
 from engine.data.dataset import DatasetError
-from engine.data.ladder_selection import geometric, select_ladder
-from engine.evaluation import run_episodes
+from engine.data.ladder_selection import geometric, is_reference, select_ladder
+from engine.evaluation import deterministic, run_episodes
 from engine.tasks import BEHAVIOURS, TASKS
 
 SHIPPED = sorted(path.name for path in POLICIES.iterdir() if (path / LADDER).exists())
@@ -37,11 +38,40 @@ def test_a_shipped_ladder_is_whole(name: str) -> None:
         with safe_open(snapshot.path, framework="numpy") as f:
             assert f.get_tensor("0/weight").dtype == np.float16
     for task in (t for t in TASKS.values() if t.behaviour == name):
-        used, reached = up_to_target(snapshots, task)
+        used, reached = up_to_medium(snapshots, task)
         assert reached
         assert len(used) >= 8
         if task.environment != BEHAVIOURS[name].environment:
             assert all(task.name in s.tasks for s in snapshots)
+    if is_reference(name):
+        measured = reference(name)
+        assert measured is not None
+        assert (measured["actions"], measured["episodes"]) == ("deterministic", 100)
+        assert measured["stderr"] == pytest.approx(measured["return_std"] / 10)
+        assert len(snapshots) == 1
+
+
+def test_what_ships_is_small() -> None:
+    assert sum(path.stat().st_size for path in POLICIES.rglob("*") if path.is_file()) < 12e6
+
+
+def returns(*means: float) -> list[dict[str, float]]:
+    return [{"return": mean, "return_best": mean + 500.0} for mean in means]
+
+
+def test_medium_is_the_nearest_to_a_mean_and_the_first_to_have_a_best_return() -> None:
+    hopper, ant = TASKS["hopper-medium"], TASKS["ant-angle"]
+    assert hopper.target == ("mean", 1422.0)
+    assert ant.target == ("best", 2312.0)
+    assert medium(hopper, returns(100, 1300, 1800, 1422)) == (
+        1,
+        True,
+    )  # what comes after the first to reach it is not asked
+    assert medium(hopper, returns(100, 1000, 1450, 900)) == (2, True)
+    assert medium(hopper, returns(100, 1000, 700)) == (1, False)
+    assert medium(hopper, returns(100, 100)) == (1, False)  # of two alike the later
+    assert medium(ant, returns(100, 1811, 1813, 2312)) == (2, True)
+    assert medium(ant, returns(100, 1700, 300)) == (2, False)
 
 
 def test_a_recorded_return_is_what_the_shipped_policy_gets() -> None:
@@ -64,27 +94,73 @@ def test_geometric_spacing() -> None:
     assert geometric(steps, 10, 50, 12) == [10, 20, 30, 40, 50]
 
 
-def test_a_ladder_from_a_folder_of_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, target = tmp_path / "run", tmp_path / "ladder"
-    source.mkdir()
-    for snapshot in ladder("halfcheetah"):
-        if snapshot.step in (10_000, 30_000, 90_000, 100_000):
-            (source / snapshot.path.name).write_bytes(snapshot.path.read_bytes())
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ladder_selection, "EPISODES", 2)
+    monkeypatch.setattr(ladder_selection, "REFERENCE_EPISODES", 4)
+
+
+def copied(source: Path, returns: dict[int, float]) -> Path:
+    """A training run's folder: half-cheetah snapshots, each said to have had this return in training."""
+    for snapshot in ladder("halfcheetah"):
+        if snapshot.step in returns:
+            policy = snapshot.policy()
+            metadata = {**policy.metadata, "return": returns[snapshot.step]}
+            dataclasses.replace(policy, metadata=metadata).save(source / snapshot.path.name)
+    return source
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_ladder_from_a_folder_of_snapshots(tmp_path: Path) -> None:
+    source, target = tmp_path / "run", tmp_path / "ladder"
+    copied(source, {10_000: -400, 30_000: 1100, 90_000: 4900, 100_000: 5200})
     target.mkdir()
     (target / "stale").write_text("")
     select_ladder(source, "halfcheetah", target, random_steps=7000)
     chosen = ladder("halfcheetah", target)
     assert [s.step for s in chosen] == [10_000, 30_000, 90_000, 100_000]
-    used, reached = up_to_target(chosen, TASKS["halfcheetah-medium-replay"])
+    used, reached = up_to_medium(chosen, TASKS["halfcheetah-medium-replay"])
     assert [s.step for s in used] == [10_000, 30_000, 90_000]
     assert reached
     assert chosen[0].random_steps == 7000
     about = json.loads((target / LADDER).read_text())
-    assert [row["step"] for row in about["curve"]] == [10_000, 30_000, 90_000, 100_000]
+    assert [(row["step"], row["return"]) for row in about["curve"]][2:] == [(90_000, 4900), (100_000, 5200)]
     assert about["environment"] == "HalfCheetah-v5"
     assert {p.name for p in target.iterdir()} == {LADDER, *(s.path.name for s in chosen)}
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_best_of_the_later_snapshots_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six come after the target; 180 000 is the best of them in fact, and among the three that were best in training."""
+    monkeypatch.setattr(ladder_selection, "AFTER_TARGET", 2)
+    evaluated = {90_000: 4900, 100_000: 5000, 120_000: 5100, 130_000: 6300, 150_000: 5900, 180_000: 6100, 200_000: 6000}
+    select_ladder(copied(tmp_path / "run", evaluated), "halfcheetah", tmp_path / "ladder", random_steps=10_000)
+    chosen = ladder("halfcheetah", tmp_path / "ladder")
+    assert [s.step for s in chosen if s.step > 90_000] == [130_000, 180_000]
+    assert expert(chosen, TASKS["halfcheetah-expert"]).step == 180_000
+
+
+@pytest.mark.usefixtures("quick")
+def test_of_an_online_reference_the_best_deterministic_policy_is_kept(tmp_path: Path) -> None:
+    # The task's own reward decides: jumping and running at 3 m/s at most, not the speed that these policies were trained for.
+    assert is_reference("halfcheetah-jump")
+    evaluated = {10_000: 9000, 20_000: 8000, 30_000: 7000, 50_000: 6000, 90_000: 5000, 200_000: -5000}
+    target = tmp_path / "ladder"
+    assert len(select_ladder(copied(tmp_path / "run", evaluated), "halfcheetah-jump", target, random_steps=10_000)) == 1
+    (kept,) = ladder("halfcheetah-jump", target)
+    assert kept.step == 90_000  # the last is the best, and no candidate: five others did better in training
+    measured = reference("halfcheetah-jump", target)
+    assert measured is not None
+    env = envs.make("mopo/HalfCheetahJump-v0")
+    stream = ("reference", "halfcheetah-jump", 90_000)
+    own = run_episodes(env, deterministic(kept.policy()), 4, stream).returns
+    assert measured["return"] == pytest.approx(own.mean())
+    assert measured["stderr"] == pytest.approx(own.std(ddof=1) / 2)
+    assert measured["episodes"] == 4
+    curve = json.loads((target / LADDER).read_text())["curve"]
+    assert [row["step"] for row in curve] == sorted(evaluated)
+    assert reference("halfcheetah-jump", tmp_path / "none") is None
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:

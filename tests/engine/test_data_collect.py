@@ -12,17 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine import envs
 from engine.config import Sac
 from engine.control import Stopped
-from engine.data.behaviours import LADDER, allot, ladder, training_shares, up_to_target
-from engine.data.collect import build_dataset, dataset_folder, open_dataset
-from engine.data.dataset import DatasetError, TransitionDataset
+from engine.data import behaviours
+from engine.data.behaviours import LADDER, allot, digest, ladder, training_shares, up_to_medium
+from engine.data.collect import build_dataset, dataset_folder, open_dataset, references
+from engine.data.dataset import DatasetError, TransitionDataset, in_memory
 from engine.data.minari_io import location
 from engine.policy import Policy
-from engine.randomness import numpy_generator
+from engine.randomness import key, numpy_generator
 from engine.tasks import TASKS, dataset_id
 
-CHEETAH, ANT = TASKS["halfcheetah-medium-replay"], TASKS["ant-angle"]
+CHEETAH, ANT, JUMP = TASKS["halfcheetah-medium-replay"], TASKS["ant-angle"], TASKS["halfcheetah-jump"]
 
 
 @pytest.fixture(autouse=True)
@@ -32,20 +34,32 @@ def minari_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-@pytest.fixture
-def ant_ladder(tmp_path: Path) -> Path:
-    """Three untrained policies of the ant's sizes: they fall, which is what the terminals are tested on."""
-    folder, sizes, entries = tmp_path / "ladder", (27, 16, 16), []
-    for step in (1000, 2000, 4000):
+def make_ladder(folder: Path, sizes: tuple[int, ...], returns: dict[int, float]) -> Path:
+    """Untrained policies of these layer sizes, said to have these mean returns at these steps."""
+    entries = []
+    for step, value in returns.items():
         rng = numpy_generator("test ladder", step)
         weights = tuple(rng.normal(0, 0.3, (a, b)).astype(np.float32) for a, b in itertools.pairwise(sizes))
         biases = tuple(np.zeros(b, np.float32) for b in sizes[1:])
         bounds = (Sac().log_std_min, Sac().log_std_max)
         Policy(weights, biases, bounds, {"step": step}).save(folder / f"{step:07d}.safetensors", dtype=np.float16)
-        measured = {"return": 0.0, "return_std": 1.0, "return_best": 2.0, "length": 100.0, "episodes": 2}
+        measured = {"return": value, "return_std": 1.0, "return_best": value + 2.0, "length": 100.0, "episodes": 2}
         entries.append({"file": f"{step:07d}.safetensors", "step": step, **measured, "tasks": {}})
     (folder / LADDER).write_text(json.dumps({"trained": {"random_steps": 500}, "snapshots": entries}))
     return folder
+
+
+@pytest.fixture
+def ant_ladder(tmp_path: Path) -> Path:
+    """Three policies of the ant's sizes: they fall, which is what the terminals are tested on."""
+    return make_ladder(tmp_path / "ladder", (27, 16, 16), {1000: 0.0, 2000: 0.0, 4000: 0.0})
+
+
+@pytest.fixture
+def hopper_ladder(tmp_path: Path) -> Path:
+    """Of those up to the third, the first to reach the target of 1422, the second is nearest to it; the last is the best."""
+    returns = {1000: 200.0, 2000: 1300.0, 3000: 1800.0, 4000: 1420.0, 5000: 3000.0}
+    return make_ladder(tmp_path / "hopper", (11, 16, 6), returns)
 
 
 def test_shares_follow_the_steps_of_training(ant_ladder: Path) -> None:
@@ -56,13 +70,98 @@ def test_shares_follow_the_steps_of_training(ant_ladder: Path) -> None:
     assert sum(allot(4999, [1, 1, 1, 0.001])) == 4999
 
 
-def test_the_ladder_ends_with_the_first_snapshot_that_reaches_the_target(ant_ladder: Path) -> None:
+def test_a_replay_ends_with_the_first_snapshot_whose_best_return_reaches_the_target(ant_ladder: Path) -> None:
     about = json.loads((ant_ladder / LADDER).read_text())
     about["snapshots"][1]["tasks"] = {"ant-angle": {"return": 100.0, "return_std": 0.0, "return_best": 2400.0}}
     (ant_ladder / LADDER).write_text(json.dumps(about))
-    used, reached = up_to_target(ladder("ant", ant_ladder), ANT)
+    used, reached = up_to_medium(ladder("ant", ant_ladder), ANT)
     assert [s.step for s in used] == [1000, 2000]
     assert reached
+
+
+@pytest.mark.parametrize(
+    ("quality", "steps"),
+    [
+        ("random", [0]),
+        ("medium", [2000]),
+        ("medium-replay", [0, 1000, 2000]),
+        ("medium-expert", [2000, 5000]),
+        ("expert", [5000]),
+    ],
+)
+def test_each_kind_of_collection_takes_its_policies(
+    tmp_path: Path, hopper_ladder: Path, quality: str, steps: list[int]
+) -> None:
+    task = TASKS[f"hopper-{quality}"]
+    dataset = build_dataset(task, 1001, 0, tmp_path, ladder_folder=hopper_ladder)
+    manifest = dataset.manifest
+    policies = manifest["policies"]
+    assert [p["step"] for p in policies] == steps
+    assert sum(p["rows"] for p in policies) == 1001
+    if quality == "medium-expert":
+        assert [p["rows"] for p in policies] == [500, 501]
+    if quality == "medium-replay":
+        assert [p["rows"] for p in policies] == allot(1001, [500, 1000, 500])
+    assert manifest["reached_target"]
+    assert manifest["environment_options"] == {}
+    by_step = {s.step: s for s in ladder("hopper", hopper_ladder)}
+    used = [by_step[step] for step in steps if step]
+    assert manifest["ladder"] == (digest(used) if used else "")
+    # It says what it is: of which snapshots, what these get, and what the literature's get.
+    for snapshot in used[-1:]:
+        assert f"step {snapshot.step:,} with mean return {snapshot.measured['return']:.0f}" in manifest["description"]
+    if quality in ("medium", "medium-replay", "medium-expert"):
+        assert "the mean return from the literature that it stands for is 1422" in manifest["description"]
+    if "expert" in quality:
+        assert "100 on the task's scale is 3234.3" in manifest["description"]
+    found = build_dataset(task, 1001, 0, tmp_path, ladder_folder=hopper_ladder)
+    assert found.fingerprint == dataset.fingerprint
+
+
+def test_the_rows_of_a_snapshot_are_those_of_its_policy(tmp_path: Path, hopper_ladder: Path) -> None:
+    dataset = build_dataset(TASKS["hopper-expert"], 300, 0, tmp_path, ladder_folder=hopper_ladder)
+    best = ladder("hopper", hopper_ladder)[-1].policy()
+    rng = numpy_generator(0, "hopper-expert", 5000, 0, "actions")
+    length = int(dataset.episode_lengths[0])
+    env = envs.make("Hopper-v5")
+    observation, _ = env.reset(seed=key(0, "hopper-expert", 5000, 0) % 2**31)
+    for row in range(length):
+        action = best(observation, rng)
+        np.testing.assert_array_equal(dataset.actions[row], action)
+        observation, reward, _, _, _ = env.step(action)
+        assert dataset.rewards[row] == np.float32(reward)
+
+
+def test_where_no_policy_reaches_the_target_the_nearest_is_taken_and_it_is_said(tmp_path: Path) -> None:
+    folder = make_ladder(tmp_path / "weak", (11, 16, 6), {1000: 100.0, 2000: 900.0, 3000: 700.0})
+    dataset = build_dataset(TASKS["hopper-medium-expert"], 200, 0, tmp_path, ladder_folder=folder)
+    assert not dataset.manifest["reached_target"]
+    assert [p["step"] for p in dataset.manifest["policies"]] == [2000]  # nearest to medium, and the best
+    assert "which no snapshot reaches" in dataset.manifest["description"]
+
+
+def test_random_data_needs_no_ladder_and_any_other_says_how_to_train_one(tmp_path: Path) -> None:
+    nowhere = tmp_path / "none"
+    dataset = build_dataset(TASKS["walker2d-random"], 500, 0, tmp_path, ladder_folder=nowhere)
+    assert dataset.manifest["behaviour"] == ""
+    assert abs(dataset.actions.mean()) < 0.1
+    assert dataset.actions.std() == pytest.approx(12**-0.5 * 2, abs=0.03)
+    with pytest.raises(
+        DatasetError, match=r"^no behaviour policies for 'walker2d': .*train-behaviour walker2d` trains"
+    ):
+        build_dataset(TASKS["walker2d-medium"], 500, 0, tmp_path, ladder_folder=nowhere)
+    assert not dataset_folder(tmp_path, dataset_id(TASKS["walker2d-medium"], 500)).exists()
+
+
+def test_a_variant_of_the_environment_has_other_rewards_and_its_own_name(tmp_path: Path) -> None:
+    folder = make_ladder(tmp_path / "cheetah", (17, 16, 12), {1000: 0.0})
+    usual = build_dataset(JUMP, 300, 0, tmp_path, ladder_folder=folder)
+    higher = build_dataset(JUMP.with_options(height_weight=20.0), 300, 0, tmp_path, ladder_folder=folder)
+    np.testing.assert_array_equal(usual.observations, higher.observations)
+    gained = 5.0 * usual.next_observations[:, 0]  # 5 more for each metre above the start, which is at 0
+    np.testing.assert_allclose(higher.rewards - usual.rewards, gained, atol=1e-5)
+    assert higher.manifest["environment_options"] == {"height_weight": 20.0}
+    assert higher.id != usual.id
 
 
 def test_same_seed_same_content_and_another_seed_other_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +222,32 @@ def test_terminals_are_where_the_ant_fell_and_nowhere_else(tmp_path: Path, ant_l
     assert not dataset.manifest["reached_target"]
 
 
+def test_references_of_data_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured in the data's own environment; the online reference stands for the task's own alone."""
+    rows = np.zeros((6, 17 + 6 + 1 + 17 + 1), np.float32)
+    rows[:, 17 + 6] = [1, 2, 3, 10, 20, 30]
+    rows[2, -1] = 1.0  # the first episode has ended, the second was cut
+    dataset = in_memory(rows, np.array([3, 6], dtype=np.int64), 17, 6, {"id": "elsewhere", "max_episode_steps": 1000})
+    shipped = {"return": 3000.0, "return_std": 100.0, "stderr": 10.0, "episodes": 100, "actions": "deterministic"}
+    (tmp_path / "halfcheetah-jump").mkdir()
+    (tmp_path / "halfcheetah-jump" / LADDER).write_text(json.dumps({"measured": shipped, "snapshots": []}))
+    monkeypatch.setattr(behaviours, "POLICIES", tmp_path)
+    polled: list[None] = []
+    own = references(JUMP, JUMP.environment, JUMP.environment_options, dataset, lambda: polled.append(None))
+    assert own["batch_mean"] == {"return": 6.0, "stderr": 0.0, "episodes": 1}
+    assert own["batch_best"] == {"return": 6.0}
+    assert own["reference"] == {"return": 3000.0, "stderr": 10.0, "episodes": 100}
+    assert own["random"]["episodes"] == 5
+    assert own["scale"] == JUMP.scale
+    assert polled
+    other = references(JUMP, JUMP.environment, {"height_weight": 0.0}, dataset, lambda: None)
+    assert "reference" not in other
+    assert other["random"] != own["random"]
+    (tmp_path / "halfcheetah-jump" / LADDER).write_text("{}")
+    with pytest.raises(DatasetError, match=r"ladder\.json does not tell the return of .* 'halfcheetah-jump'"):
+        references(JUMP, JUMP.environment, JUMP.environment_options, dataset, lambda: None)
+
+
 def test_a_built_dataset_is_opened_and_not_built_again(tmp_path: Path) -> None:
     assert open_dataset(CHEETAH, 1000, 0, tmp_path) is None
     built = build_dataset(CHEETAH, 1000, 0, tmp_path)
@@ -156,7 +281,7 @@ def test_stopping_leaves_nothing(tmp_path: Path, minari_root: Path) -> None:
 
 
 def test_a_damaged_dataset_is_reported(tmp_path: Path) -> None:
-    folder = dataset_folder(tmp_path, dataset_id(CHEETAH.name, 1000))
+    folder = dataset_folder(tmp_path, dataset_id(CHEETAH, 1000))
     build_dataset(CHEETAH, 1000, 0, tmp_path)
     with open(folder / "rows.f32", "r+b") as f:
         f.truncate(12_345)
@@ -198,15 +323,10 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path: Path, minar
     command = [sys.executable, "-c", _BUILD, str(tmp_path), "100000"]
     said = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert said.stdout.startswith("DatasetError cannot write the Minari dataset"), said
-    assert not location(dataset_id(CHEETAH.name, 4000)).exists()
+    assert not location(dataset_id(CHEETAH, 4000)).exists()
     assert not list(tmp_path.rglob("*building*"))
-    assert not dataset_folder(tmp_path, dataset_id(CHEETAH.name, 4000)).exists()
+    assert not dataset_folder(tmp_path, dataset_id(CHEETAH, 4000)).exists()
     assert not list(minari_root.glob(".mopo*"))
-
-
-def test_without_a_ladder_the_error_names_it(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no behaviour policies for 'halfcheetah': .*ladder\.json"):
-        build_dataset(CHEETAH, 1000, 0, tmp_path, ladder_folder=tmp_path / "none")
 
 
 def test_opening_is_a_mapping(tmp_path: Path) -> None:
