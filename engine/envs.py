@@ -56,8 +56,11 @@ class HalfCheetahJump(gymnasium.Wrapper[Any, Any, Any, Any]):
         observation, _, terminated, truncated, info = self.env.step(action)
         behaviour_reward = min(info["x_velocity"], 3.0) + info["reward_ctrl"]
         info["behaviour_reward"] = behaviour_reward
-        height = float(observation[0]) - self._start
-        return observation, behaviour_reward + self._weight * height, terminated, truncated, info
+        return observation, behaviour_reward + float(self.height_reward(observation)), terminated, truncated, info
+
+    def height_reward(self, next_observation: np.ndarray) -> Any:
+        """w·(z − z_init), what the task's reward has beside the behaviour's: (..., obs) -> (...)."""
+        return self._weight * (next_observation[..., 0] - self._start)
 
 
 for _id, _entry_point in ((ANT_ANGLE_ID, AntAngle), (HALFCHEETAH_JUMP_ID, HalfCheetahJump)):

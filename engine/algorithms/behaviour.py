@@ -10,6 +10,7 @@ from engine.algorithms.online_sac import checkpointed_step, train_online
 from engine.compute import Compute
 from engine.config import BehaviourConfig, Sac
 from engine.control import StopRequests
+from engine.data.training_replay import fed_with_another_reward
 from engine.policy import Policy
 from engine.progress import Progress
 from engine.provenance import library_versions
@@ -20,7 +21,8 @@ from engine.tasks import behaviour
 def train_behaviour(config: BehaviourConfig, compute: Compute, recorder: Recorder, stop: StopRequests) -> None:
     """Train until `config.steps`; goes on from the run folder's checkpoint if an earlier attempt left one.
 
-    checkpoints/snapshots/ gets one policy per chunk, its stochastic return in its header.
+    checkpoints/snapshots/ gets one policy per chunk, its stochastic return in its header. Where the transitions are data for a task
+    with another reward, that reward is kept beside the replay buffer.
     """
     chosen = behaviour(config.behaviour)
     progress = Progress(recorder, {"behaviour": float(config.steps)})
@@ -42,8 +44,15 @@ def train_behaviour(config: BehaviourConfig, compute: Compute, recorder: Recorde
         stop()
         progress.update(step / config.steps, f"{step}/{config.steps} steps")
 
+    fed = fed_with_another_reward(chosen)
     for chunk in train_online(
-        lambda: envs.make(chosen.environment, **chosen.environment_options), config, sac, compute, folder, after_step
+        lambda: envs.make(chosen.environment, **chosen.environment_options),
+        config,
+        sac,
+        compute,
+        folder,
+        after_step,
+        None if fed is None else lambda: envs.make(fed.environment, **fed.environment_options),
     ):
         seconds, begun = time.perf_counter() - begun, time.perf_counter()
         recorder.step = recorder.update = chunk.updates

@@ -21,11 +21,10 @@ from engine.compute import Compute
 from engine.config import BehaviourConfig, Sac
 from engine.data.episodes import pack
 from engine.data.replay import Replay
+from engine.data.training_replay import CHECKPOINT, REPLAY, TASK_REWARDS
 from engine.evaluation import run_episodes, spread
 from engine.policy import Policy
 from engine.randomness import key, numpy_generator, torch_generator
-
-CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -63,14 +62,18 @@ def train_online(
     compute: Compute,
     folder: Path,
     after_step: Callable[[int], None] = lambda _: None,
+    make_task_env: Callable[[], gymnasium.Env[Any, Any]] | None = None,
 ) -> Iterator[Chunk]:
     """Train until `settings.steps`, yielding after each chunk; resumes from the checkpoint in `folder` if there is one.
 
     Args:
         make_env: gives a new environment; its reward is what is learnt.
-        folder: where checkpoint.safetensors and replay.f32 live.
+        folder: where checkpoint.safetensors, replay.f32 and task_rewards.f32 live.
         after_step: called with the steps done after each; may raise to stop. The chunk under way is then done again by the next
             attempt.
+        make_task_env: gives an environment with the same dynamics whose own reward is wanted beside the replay. It is stepped in
+            place of `make_env`'s, and its info["behaviour_reward"], which is that one's reward, is learnt. Not done in a run that
+            was begun without.
     """
     from safetensors.torch import load_file, save_file
 
@@ -84,7 +87,10 @@ def train_online(
         state = load_file(checkpoint)
         step = int(state.pop("step"))
         agent.load_state(state)
-    replay = Replay(folder / "replay.f32", settings.steps, 2 * observation_dim + action_dim + 2, step)
+    replay = Replay(folder / REPLAY, settings.steps, 2 * observation_dim + action_dim + 2, step)
+    task_rewards: Replay | None = None
+    if make_task_env is not None and (step == 0 or (folder / TASK_REWARDS).exists()):
+        env, task_rewards = make_task_env(), Replay(folder / TASK_REWARDS, settings.steps, 1, step)
 
     while step < settings.steps:
         chunk = step // chunk_size
@@ -99,7 +105,10 @@ def train_online(
                 if step < settings.random_steps
                 else policy(observation, rng)
             )
-            next_observation, reward, terminated, truncated, _ = env.step(action)
+            next_observation, reward, terminated, truncated, info = env.step(action)
+            if task_rewards is not None:
+                task_rewards.add(np.array([reward]))
+                reward = info["behaviour_reward"]
             replay.add(pack(observation, action, float(reward), next_observation, terminated))
             episode_return += float(reward)
             observation = next_observation
@@ -128,6 +137,8 @@ def train_online(
         # chunk, and loses nothing.
         yield Chunk(step, agent.updates, snapshot(agent, **metadata), metrics)
         replay.flush()
+        if task_rewards is not None:
+            task_rewards.flush()
         state = {**agent.state(), "step": torch.tensor(step)}
         temporary = checkpoint.with_suffix(".tmp")
         save_file(state, temporary)
