@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def cheetah(tmp_path: Path) -> TransitionDataset:
     return build_dataset(CHEETAH, 1200, 0, tmp_path)
 
 
-def ant() -> TransitionDataset:
+def ant(**instead: Any) -> TransitionDataset:
     """Rows of the ant's dimensions; only their container is tested here."""
     rows = np.random.default_rng(0).normal(size=(30, row_width(27, 8))).astype(np.float32)
     rows[:, -1] = 0
@@ -48,7 +49,7 @@ def ant() -> TransitionDataset:
         "versions": {"gymnasium": "1.4.0", "mujoco": "4.0.0"},
         "references": {"scale": None},
         "report": {},
-    }
+    } | instead
     return in_memory(rows, np.array([10, 30]), 27, 8, manifest)
 
 
@@ -128,6 +129,50 @@ def test_the_environment_is_recovered() -> None:
     assert "progress" in env.step(env.action_space.sample())[4]
 
 
+def test_the_environment_is_recovered_with_its_options() -> None:
+    import minari
+
+    options = {"angle": 90.0, "reset_noise_scale": 0.0, "legacy_contacts": True}
+    dataset = ant(environment_options=options)
+    minari_io.write(dataset)
+    stored = minari.load_dataset(dataset.id)
+    assert stored.spec.env_spec.kwargs == {"angle": 90.0, "reset_noise_scale": 0.0}
+    assert stored.storage.metadata["mopo_tui"]["environment_options"] == options
+    env: Any = stored.recover_environment()
+    env.reset(seed=0)
+    assert (env.unwrapped.data.qvel == 0).all()  # no reset noise
+    info = env.step(env.action_space.sample())[4]
+    assert info["progress"] == pytest.approx(info["y_velocity"])  # an angle of 90°
+
+
+# D4RL's constants (Farama-Foundation/D4RL, infos.py) for its random and its expert policy.
+D4RL_SCALE = {
+    "HalfCheetah": (-280.178953, 12135.0),
+    "Hopper": (-20.272305, 3234.3),
+    "Walker2d": (1.629008, 4592.3),
+}
+
+
+@pytest.mark.parametrize("name", ["halfcheetah-medium", "hopper-medium-replay", "walker2d-expert"])
+def test_minari_normalizes_scores_on_d4rls_scale(name: str) -> None:
+    import minari
+
+    task = TASKS[name]
+    low, high = D4RL_SCALE[task.environment.partition("-")[0]]
+    dataset = ant(id=f"mopo/{name}/30-v0", references={"scale": task.scale})
+    minari_io.write(dataset)
+    scores = minari.get_normalized_score(minari.load_dataset(dataset.id), np.array([low, high, 1000.0]))
+    assert scores.tolist() == pytest.approx([0.0, 1.0, (1000.0 - low) / (high - low)])
+
+
+def test_without_a_scale_minari_says_so() -> None:
+    import minari
+
+    minari_io.write(ant())
+    with pytest.raises(ValueError, match="Reference score not provided"):
+        minari.get_normalized_score(minari.load_dataset(ant().id), np.array([1.0]))
+
+
 def test_the_cache_is_rebuilt_from_minari(cheetah: TransitionDataset, tmp_path: Path) -> None:
     rows = np.array(cheetah.rows)
     shutil.rmtree(dataset_folder(tmp_path, cheetah.id))
@@ -190,3 +235,40 @@ def test_what_a_killed_builder_left_is_removed(minari_root: Path) -> None:
     assert not left.exists()
     assert working.exists()
     assert elsewhere.exists()
+
+
+def test_what_we_wrote_is_removed_and_nothing_else(minari_root: Path) -> None:
+    for identifier in ("mopo/ant-angle/30-v0", "mopo/ant-angle/31-v0", "mopo/other/30-v0"):
+        minari_io.write(ant(id=identifier))
+    minari_io.remove("mopo/ant-angle/30-v0")
+    assert stored(minari_root) == {"mopo/ant-angle/31-v0", "mopo/other/30-v0"}
+    minari_io.remove("mopo/ant-angle/31-v0")
+    assert sorted(path.name for path in (minari_root / "mopo").iterdir()) == ["namespace_metadata.json", "other"]
+    minari_io.remove("mopo/other/30-v0")
+    assert list(minari_root.iterdir()) == []
+
+
+def test_a_namespace_that_says_something_stays(minari_root: Path) -> None:
+    minari_io.write(ant())
+    (minari_root / "mopo" / "namespace_metadata.json").write_text('{"description": "mine"}')
+    minari_io.remove(ant().id)
+    assert [path.name for path in (minari_root / "mopo").iterdir()] == ["namespace_metadata.json"]
+
+
+def stored(root: Path) -> set[str]:
+    return {str(path.parent.parent.relative_to(root)) for path in root.rglob("main_data.hdf5")}
+
+
+def test_what_others_wrote_is_not_removed(minari_root: Path) -> None:
+    minari_io.write(ant())
+    path = minari_io.location(ant().id) / "data" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    del metadata["mopo_tui"]
+    path.write_text(json.dumps(metadata))
+    before = sorted(minari_root.rglob("*"))
+    with pytest.raises(DatasetError, match=r"was not written by this program; delete .* yourself"):
+        minari_io.remove(ant().id)
+    for absent in ("mopo/ant-angle/31-v0", "mopo", "../minari/mopo/ant-angle/30-v0", ""):
+        with pytest.raises(DatasetError, match="there is no Minari dataset"):
+            minari_io.remove(absent)
+    assert sorted(minari_root.rglob("*")) == before
