@@ -183,6 +183,20 @@ def _snapshots(source: Path) -> dict[int, Policy]:
     return found
 
 
+def _says_the_same(old: Path, new: Path) -> bool:
+    """Whether the file `old` is there with the weights and the measured return of `new`."""
+    try:
+        a, b = Policy.load(old), Policy.load(new)
+    except (ValueError, OSError):
+        return False
+    weights = zip((*a.weights, *a.biases), (*b.weights, *b.biases), strict=False)
+    return (
+        len(a.weights) == len(b.weights)
+        and all(np.array_equal(x, y) for x, y in weights)
+        and all(a.metadata.get(k) == b.metadata[k] for k in ("step", "return", "return_std"))
+    )
+
+
 def select_ladder(source: Path, behaviour_name: str, target: Path, random_steps: int) -> list[dict[str, Any]]:
     """Write the ladder of `behaviour_name` to `target` from the snapshots of a training run in the folder `source`.
 
@@ -191,7 +205,9 @@ def select_ladder(source: Path, behaviour_name: str, target: Path, random_steps:
     float16, read back, and measured over 20 stochastic episodes in the tasks' environments.
 
     Of an online reference the snapshot with the best deterministic return is kept alone; its 100 deterministic episodes stand under
-    "measured". `target` is replaced whole.
+    "measured".
+
+    `target` is replaced whole; a policy that it has already keeps its file, and with it the datasets made by it their digest.
 
     Returns:
         ladder.json's snapshots.
@@ -217,6 +233,8 @@ def select_ladder(source: Path, behaviour_name: str, target: Path, random_steps:
     for path in building.glob("*.safetensors"):
         if path.name not in kept:
             path.unlink()
+        elif _says_the_same(target / path.name, path):
+            shutil.copyfile(target / path.name, path)
     last = snapshots[max(snapshots)]
     write_json(
         building / LADDER,

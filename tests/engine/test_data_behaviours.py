@@ -14,10 +14,11 @@ from safetensors import safe_open
 
 from engine import envs
 from engine.data import ladder_selection
-from engine.data.behaviours import LADDER, POLICIES, expert, ladder, medium, reference, up_to_medium
+from engine.data.behaviours import LADDER, POLICIES, digest, expert, ladder, medium, reference, up_to_medium
 from engine.data.dataset import DatasetError
 from engine.data.ladder_selection import geometric, is_reference, select_ladder
 from engine.evaluation import deterministic, run_episodes
+from engine.policy import Policy
 from engine.tasks import BEHAVIOURS, TASKS
 
 SHIPPED = sorted(path.name for path in POLICIES.iterdir() if (path / LADDER).exists())
@@ -128,6 +129,22 @@ def test_a_ladder_from_a_folder_of_snapshots(tmp_path: Path) -> None:
     assert about["environment"] == "HalfCheetah-v5"
     assert {p.name for p in target.iterdir()} == {LADDER, *(s.path.name for s in chosen)}
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_ladder_chosen_anew_keeps_the_files_of_the_policies_that_it_has(tmp_path: Path) -> None:
+    """The digest in a dataset's manifest is over the files: what a header says beside the weights may change meanwhile."""
+    source, target = copied(tmp_path / "run", {10_000: -400, 90_000: 4900}), tmp_path / "ladder"
+    select_ladder(source, "halfcheetah", target, random_steps=10_000)
+    before = digest(ladder("halfcheetah", target))
+    for path in source.iterdir():
+        policy = Policy.load(path)
+        dataclasses.replace(policy, metadata={"told": "later", **policy.metadata}).save(path)
+    select_ladder(source, "halfcheetah", target, random_steps=10_000)
+    assert digest(ladder("halfcheetah", target)) == before
+    (source / "0090000.safetensors").write_bytes((source / "0010000.safetensors").read_bytes())
+    select_ladder(source, "halfcheetah", target, random_steps=10_000)
+    assert digest(ladder("halfcheetah", target)) != before
 
 
 @pytest.mark.usefixtures("quick")
