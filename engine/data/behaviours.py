@@ -109,8 +109,8 @@ def reaches(task: Task, on_task: Mapping[str, float]) -> bool:
     return on_task["return_best" if statistic == "best" else "return"] >= value
 
 
-def medium(task: Task, on_task: Sequence[Mapping[str, float]]) -> tuple[int, bool]:
-    """Which policy is the medium one, and whether one reaches the target.
+def replay_end(task: Task, on_task: Sequence[Mapping[str, float]]) -> tuple[int, bool]:
+    """Which policy ends the task's replay, and whether one reaches the target.
 
     For a "best" target it is the first that reaches it, the last where none does. For a "mean" target it is the one nearest to it,
     of those up to the first that reaches it.
@@ -126,10 +126,16 @@ def medium(task: Task, on_task: Sequence[Mapping[str, float]]) -> tuple[int, boo
     return nearest, first is not None
 
 
-def up_to_medium(snapshots: Sequence[Snapshot], task: Task) -> tuple[list[Snapshot], bool]:
-    """The snapshots up to the medium one, and whether the ladder reaches the task's target."""
-    index, reached = medium(task, [snapshot.on_task(task) for snapshot in snapshots])
+def replayed(snapshots: Sequence[Snapshot], task: Task) -> tuple[list[Snapshot], bool]:
+    """The snapshots up to the one that ends the task's replay, and whether the ladder reaches the task's target."""
+    index, reached = replay_end(task, [snapshot.on_task(task) for snapshot in snapshots])
     return list(snapshots[: index + 1]), reached
+
+
+def medium(snapshots: Sequence[Snapshot], task: Task) -> Snapshot:
+    """The snapshot whose mean return on the task's reward is nearest to the target, early or late: SAC passes a return more than
+    once."""
+    return min(snapshots, key=lambda snapshot: abs(snapshot.on_task(task)["return"] - task.target[1]))
 
 
 def expert(snapshots: Sequence[Snapshot], task: Task) -> Snapshot:

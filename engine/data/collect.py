@@ -26,13 +26,15 @@ from engine.data.behaviours import (
     environment_versions,
     expert,
     ladder,
+    medium,
     reference,
+    replayed,
     training_shares,
-    up_to_medium,
 )
 from engine.data.dataset import DatasetError, TransitionDataset, in_memory, row_width, write
 from engine.data.episodes import Share, Source, fill
 from engine.data.locking import locked
+from engine.data.report import report
 from engine.evaluation import idle_actor, run_episodes, uniform_actor
 from engine.tasks import Task, dataset_id
 
@@ -76,7 +78,7 @@ def policies_of(task: Task, ladder_folder: Path | None = None) -> tuple[list[Sna
     """The snapshots whose episodes make the task's own dataset, and whether the ladder reaches the return that it is to have.
 
     Of `task.collection`: "random" takes none; "medium" one, "expert" the best; "medium-expert" these two, or one where they are the
-    same; "replay" all up to medium.
+    same; "replay" all up to the first that is about as good as medium.
 
     Raises:
         DatasetError: no ladder ships for the task's behaviour, or it is damaged.
@@ -88,13 +90,13 @@ def policies_of(task: Task, ladder_folder: Path | None = None) -> tuple[list[Sna
     snapshots = ladder(task.behaviour, ladder_folder)
     if task.collection == "expert":
         return [expert(snapshots, task)], True
-    upto, reached = up_to_medium(snapshots, task)
+    upto, reached = replayed(snapshots, task)
+    middle, best = medium(snapshots, task), expert(snapshots, task)
     match task.collection:
         case "medium":
-            return upto[-1:], reached
+            return [middle], reached
         case "medium-expert":
-            best = expert(snapshots, task)
-            return [upto[-1], *([best] if best.step != upto[-1].step else [])], reached
+            return [middle, *([best] if best.step != middle.step else [])], reached
         case _:
             return upto, reached
 
@@ -348,34 +350,3 @@ def references(
 def _reference(returns: NDArray[np.float64]) -> dict[str, Any]:
     std = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
     return {"return": float(returns.mean()), "stderr": std / len(returns) ** 0.5, "episodes": len(returns)}
-
-
-def report(dataset: TransitionDataset) -> dict[str, Any]:
-    """Numbers that describe a dataset. Returns are of complete episodes, and None where there are none."""
-    complete = dataset.complete_episodes
-    returns = dataset.episode_returns[complete]
-    terminal = int(dataset.terminals.sum())
-
-    def span(columns: NDArray[np.float32]) -> dict[str, list[float]]:
-        return {
-            "min": columns.min(axis=0).astype(float).tolist(),
-            "max": columns.max(axis=0).astype(float).tolist(),
-            "mean": columns.mean(axis=0, dtype=np.float64).tolist(),
-            "std": columns.std(axis=0, dtype=np.float64).tolist(),
-        }
-
-    return {
-        "size": len(dataset),
-        "episodes": len(complete),
-        "complete_episodes": len(returns),
-        "mean_return": float(returns.mean()) if len(returns) else None,
-        "std_return": float(returns.std()) if len(returns) else None,
-        "min_return": float(returns.min()) if len(returns) else None,
-        "best_return": float(returns.max()) if len(returns) else None,
-        "mean_length": float(dataset.episode_lengths.mean()),
-        "terminal_fraction": terminal / len(dataset),
-        "terminal_episodes": terminal,
-        "reward": {k: v[0] for k, v in span(dataset.rewards[:, None]).items()},
-        "observations": span(dataset.observations),
-        "actions": span(dataset.actions),
-    }

@@ -80,7 +80,7 @@ class TransitionDataset:
 
     @property
     def report(self) -> dict[str, Any]:
-        """Numbers that describe the data: `engine.data.collect.report`."""
+        """Numbers that describe the data: `engine.data.report.report`."""
         report: dict[str, Any] = self.manifest["report"]
         return report
 
@@ -118,6 +118,16 @@ class TransitionDataset:
     def terminal_next_observations(self) -> bool:
         """False where s' of terminal rows is not known and stands as s: they serve a critic, and never train a model."""
         return bool(self.manifest.get("terminal_next_observations", True))
+
+    def learning_rows(self, next_observations: str) -> NDArray[np.float32]:
+        """The packed rows to learn from: as they are ("true"), or with the next row's s as s' of terminal rows ("shifted"), as the
+        official code reads data that do not tell s'. The last row has no next one and stays."""
+        if next_observations == "true":
+            return self.rows
+        rows = np.array(self.rows)
+        ended = np.flatnonzero(rows[:-1, -1])
+        rows[ended, self.observation_dim + self.action_dim + 1 : -1] = rows[ended + 1, : self.observation_dim]
+        return rows
 
     @cached_property
     def episode_starts(self) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine import envs
 from engine.config import BehaviourConfig, from_toml
-from engine.data.behaviours import FORMAT, LADDER, POLICIES, environment_versions, medium, reaches
+from engine.data.behaviours import FORMAT, LADDER, POLICIES, environment_versions, reaches, replay_end
 from engine.data.dataset import DatasetError
 from engine.evaluation import Episodes, deterministic, run_episodes, spread
 from engine.policy import Policy
@@ -27,7 +27,7 @@ UP_TO_TARGET, AFTER_TARGET = 12, 3
 # episodes) comes this near to it.
 NEAR = 0.5
 # The best snapshot is looked for among those with the best training-time evaluations.
-EXPERT_CANDIDATES, REFERENCE_CANDIDATES = 3, 5
+EXPERT_CANDIDATES, MEDIUM_CANDIDATES, REFERENCE_CANDIDATES = 3, 4, 5
 REFERENCE_EPISODES = 100  # deterministic
 
 
@@ -133,10 +133,15 @@ def _best_evaluated(snapshots: Mapping[int, Policy], count: int) -> list[int]:
     return sorted(snapshots, key=lambda step: float(snapshots[step].metadata["return"]), reverse=True)[:count]
 
 
+def _nearest_evaluated(snapshots: Mapping[int, Policy], value: float, count: int) -> list[int]:
+    """The steps of the `count` evaluations during training that came nearest to `value`."""
+    return sorted(snapshots, key=lambda step: abs(float(snapshots[step].metadata["return"]) - value))[:count]
+
+
 def _targets(
     snapshots: Mapping[int, Policy], tasks: Sequence[Task], measurements: _Measurements
 ) -> tuple[int, set[int]]:
-    """The first step by which every task's target is reached, the last where one is not; and the steps of their medium policies."""
+    """The first step by which every task's target is reached, the last where one is not; and those at which their replays end."""
     goal = min((t.target[1] for t in tasks), default=float("inf"))
     measured: list[int] = []
     left = list(tasks)
@@ -149,11 +154,11 @@ def _targets(
             break
     else:
         return max(snapshots), set()
-    return measured[-1], {measured[medium(t, [measurements.on_task(s, t) for s in measured])[0]] for t in tasks}
+    return measured[-1], {measured[replay_end(t, [measurements.on_task(s, t) for s in measured])[0]] for t in tasks}
 
 
 def _ladder_steps(snapshots: Mapping[int, Policy], tasks: Sequence[Task], measurements: _Measurements) -> list[int]:
-    """Which snapshots a ladder keeps: some up to the tasks' target, the medium ones among them, and few after it with the best."""
+    """Which snapshots a ladder keeps: some up to the tasks' target, and few after it with the best."""
     steps = list(snapshots)
     reached, wanted = _targets(snapshots, tasks, measurements)
     wanted.add(reached)
@@ -164,9 +169,14 @@ def _ladder_steps(snapshots: Mapping[int, Policy], tasks: Sequence[Task], measur
         later = {step: policy for step, policy in snapshots.items() if step > reached}
         candidates = {*after, *_best_evaluated(later, EXPERT_CANDIDATES)}
         best = max(candidates, key=lambda step: float(measurements.of(step)["return"]))
-        if best not in after:
-            after.remove(min(after, key=lambda step: abs(step - best)))
-            after.add(best)
+        kept = {best}
+        for task in tasks:
+            if task.target[0] == "mean":  # training may come by the medium return again, and nearer
+                nearest = {*chosen, *candidates, *_nearest_evaluated(later, task.target[1], MEDIUM_CANDIDATES)}
+                kept.add(min(nearest, key=lambda s: abs(measurements.on_task(s, task)["return"] - task.target[1])))
+        kept -= chosen
+        others = sorted(after - kept, key=lambda step: min(abs(step - k) for k in kept), reverse=True)
+        after = kept | set(others[: max(0, AFTER_TARGET - len(kept))])
     return sorted(chosen | after)
 
 
@@ -201,7 +211,8 @@ def select_ladder(source: Path, behaviour_name: str, target: Path, random_steps:
     """Write the ladder of `behaviour_name` to `target` from the snapshots of a training run in the folder `source`.
 
     The first snapshot that reaches the target of every task fed by this behaviour is found by measuring candidates in order. Up to
-    it 12 snapshots are taken, geometrically spaced in steps, and up to 3 after it, among them the best. Each is converted to
+    it 12 snapshots are taken, geometrically spaced in steps, and up to 3 after it, among them the best and any that is nearer to
+    medium. Each is converted to
     float16, read back, and measured over 20 stochastic episodes in the tasks' environments.
 
     Of an online reference the snapshot with the best deterministic return is kept alone; its 100 deterministic episodes stand under

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine import envs
 from engine.config import Environment
-from engine.data import collect, d4rl, minari_import
+from engine.data import collect, d4rl, minari_import, minari_io
 from engine.data.check import looks_like
 from engine.data.dataset import DatasetError, TransitionDataset, in_memory, write
 from engine.data.locking import locked
@@ -91,7 +91,8 @@ def _read(w: Wanted, data_root: Path, progress: Progress, poll: Callable[[], obj
         case "training":
             return from_training(w.task, Path(w.name), size or None, poll)
         case _:
-            dataset = d4rl.read(Path(w.name), poll, w.task.family or None)
+            stranger = w.task.environment if w.task.own and not w.task.family else None
+            dataset = d4rl.read(Path(w.name), poll, w.task.family or None, environment=stranger)
             dataset.manifest["origin"] = "file"
     return chosen_episodes(dataset, size, w.settings.seed) if size else dataset
 
@@ -109,7 +110,9 @@ def chosen_episodes(dataset: TransitionDataset, size: int, seed: int) -> Transit
         DatasetError: there are fewer.
     """
     if size > len(dataset):
-        raise DatasetError(f"--size {size:,}: the data has {len(dataset):,} transitions; leave the size out to take all")
+        raise DatasetError(
+            f"--size {size:,}: the data has {len(dataset):,} transitions; leave the size out to take all"
+        )
     order = numpy_generator(seed, "choice of episodes", dataset.fingerprint).permutation(len(dataset.episode_ends))
     lengths, starts = dataset.episode_lengths, dataset.episode_starts
     until = np.cumsum(lengths[order])
@@ -143,7 +146,9 @@ def _described(dataset: TransitionDataset, w: Wanted, poll: Callable[[], object]
         raise DatasetError(f"environment {env_id}: {type(error).__name__}: {error}") from None
     limit = env.spec.max_episode_steps if env.spec else None
     env.close()
-    manifest["max_episode_steps"] = limit
+    # A file that does not tell s' of the row at the time limit has episodes that end before it.
+    told = manifest.get("max_episode_steps")
+    manifest["max_episode_steps"] = min(limit, told) if limit and told else limit or told
     made = in_memory(dataset.rows, dataset.episode_ends, dataset.observation_dim, dataset.action_dim, manifest)
     made.manifest["references"] = collect.references(w.task, env_id, options, made, poll)
     made.manifest["report"] = report(made)
@@ -205,7 +210,7 @@ def _stamp(w: Wanted) -> dict[str, int]:
         case "file":
             path = Path(w.name)
         case "minari":
-            path = minari_import.main_file(w.name)
+            path = minari_io.main_file(w.name)
         case "training":
             path = Path(w.name) / "checkpoints" / "checkpoint.safetensors"
         case _:

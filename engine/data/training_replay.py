@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from engine import envs
 from engine.config import BehaviourConfig, ConfigError, from_toml
-from engine.data.behaviours import medium
+from engine.data.behaviours import replay_end
 from engine.data.dataset import DatasetError, TransitionDataset, in_memory, row_width
 from engine.policy import Policy
 from engine.record import CHECKPOINTS, CONFIG, RUN, read_json
@@ -220,7 +220,7 @@ def _until(
             return len(rows), f"{everything} (no episode has a return of {value:g} on this task's reward)"
         keep = int(ends[reached[0]])
         return keep, f"its first {keep:,}, up to the first episode with a return of {value:g} on this task's reward"
-    index, found = medium(task, evaluated) if evaluated else (0, False)
+    index, found = replay_end(task, evaluated) if evaluated else (0, False)
     if not found:
         return len(rows), f"{everything} (no snapshot has a mean return of {value:g})"
     keep, mean = evaluated[index]["step"], evaluated[index]["return"]

@@ -14,7 +14,18 @@ from safetensors import safe_open
 
 from engine import envs
 from engine.data import ladder_selection
-from engine.data.behaviours import LADDER, POLICIES, digest, expert, ladder, medium, reference, up_to_medium
+from engine.data.behaviours import (
+    LADDER,
+    POLICIES,
+    Snapshot,
+    digest,
+    expert,
+    ladder,
+    medium,
+    reference,
+    replay_end,
+    replayed,
+)
 from engine.data.dataset import DatasetError
 from engine.data.ladder_selection import geometric, is_reference, select_ladder
 from engine.evaluation import deterministic, run_episodes
@@ -39,7 +50,7 @@ def test_a_shipped_ladder_is_whole(name: str) -> None:
         with safe_open(snapshot.path, framework="numpy") as f:
             assert f.get_tensor("0/weight").dtype == np.float16
     for task in (t for t in TASKS.values() if t.behaviour == name):
-        used, reached = up_to_medium(snapshots, task)
+        used, reached = replayed(snapshots, task)
         assert reached
         assert len(used) >= 8
         if task.environment != BEHAVIOURS[name].environment:
@@ -60,19 +71,30 @@ def returns(*means: float) -> list[dict[str, float]]:
     return [{"return": mean, "return_best": mean + 500.0} for mean in means]
 
 
-def test_medium_is_the_nearest_to_a_mean_and_the_first_to_have_a_best_return() -> None:
+def test_a_replay_ends_at_the_first_near_a_mean_or_with_a_best_return() -> None:
     hopper, ant = TASKS["hopper-medium"], TASKS["ant-angle"]
     assert hopper.target == ("mean", 1422.0)
     assert ant.target == ("best", 2312.0)
-    assert medium(hopper, returns(100, 1300, 1800, 1422)) == (
+    assert replay_end(hopper, returns(100, 1300, 1800, 1422)) == (
         1,
         True,
     )  # what comes after the first to reach it is not asked
-    assert medium(hopper, returns(100, 1000, 1450, 900)) == (2, True)
-    assert medium(hopper, returns(100, 1000, 700)) == (1, False)
-    assert medium(hopper, returns(100, 100)) == (1, False)  # of two alike the later
-    assert medium(ant, returns(100, 1811, 1813, 2312)) == (2, True)
-    assert medium(ant, returns(100, 1700, 300)) == (2, False)
+    assert replay_end(hopper, returns(100, 1000, 1450, 900)) == (2, True)
+    assert replay_end(hopper, returns(100, 1000, 700)) == (1, False)
+    assert replay_end(hopper, returns(100, 100)) == (1, False)  # of two alike the later
+    assert replay_end(ant, returns(100, 1811, 1813, 2312)) == (2, True)
+    assert replay_end(ant, returns(100, 1700, 300)) == (2, False)
+
+
+def test_medium_is_the_snapshot_nearest_to_its_return_early_or_late() -> None:
+    task = TASKS["hopper-medium"]
+    snapshots = [
+        Snapshot(step, Path("unused"), 0, measured, {})
+        for step, measured in enumerate(returns(100, 1300, 1800, 3000, 1410, 900))
+    ]
+    assert medium(snapshots, task).step == 4
+    used, reached = replayed(snapshots, task)
+    assert ([s.step for s in used], reached) == ([0, 1], True)
 
 
 def test_a_recorded_return_is_what_the_shipped_policy_gets() -> None:
@@ -120,7 +142,7 @@ def test_a_ladder_from_a_folder_of_snapshots(tmp_path: Path) -> None:
     select_ladder(source, "halfcheetah", target, random_steps=7000)
     chosen = ladder("halfcheetah", target)
     assert [s.step for s in chosen] == [10_000, 30_000, 90_000, 100_000]
-    used, reached = up_to_medium(chosen, TASKS["halfcheetah-medium-replay"])
+    used, reached = replayed(chosen, TASKS["halfcheetah-medium-replay"])
     assert [s.step for s in used] == [10_000, 30_000, 90_000]
     assert reached
     assert chosen[0].random_steps == 7000

@@ -16,7 +16,7 @@ from engine import envs
 from engine.config import Sac
 from engine.control import Stopped
 from engine.data import behaviours
-from engine.data.behaviours import LADDER, allot, digest, ladder, training_shares, up_to_medium
+from engine.data.behaviours import LADDER, allot, digest, ladder, replayed, training_shares
 from engine.data.collect import build_dataset, dataset_folder, open_dataset, references
 from engine.data.dataset import DatasetError, TransitionDataset, in_memory
 from engine.data.minari_io import location
@@ -74,7 +74,7 @@ def test_a_replay_ends_with_the_first_snapshot_whose_best_return_reaches_the_tar
     about = json.loads((ant_ladder / LADDER).read_text())
     about["snapshots"][1]["tasks"] = {"ant-angle": {"return": 100.0, "return_std": 0.0, "return_best": 2400.0}}
     (ant_ladder / LADDER).write_text(json.dumps(about))
-    used, reached = up_to_medium(ladder("ant", ant_ladder), ANT)
+    used, reached = replayed(ladder("ant", ant_ladder), ANT)
     assert [s.step for s in used] == [1000, 2000]
     assert reached
 
