@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,7 +55,7 @@ def build(
     as_json: JsonOption = False,
     background: BackgroundOption = False,
 ) -> None:
-    """Collect a task's dataset from its behaviour's policies; a Minari dataset and a flat cache."""
+    """Collect a task's dataset. It becomes a Minari dataset and a flat cache."""
     from engine.tasks import task as named
     from mopo_tui.manager import Store, StoreError
 
@@ -83,7 +84,7 @@ def fetch(
     as_json: JsonOption = False,
     background: BackgroundOption = False,
 ) -> None:
-    """Download a published dataset, unless it is here, and read it into a flat cache."""
+    """Download a published dataset and read it. What was downloaded before is not downloaded again."""
     from engine.tasks import task as named
     from engine.tasks import task_of_source
     from mopo_tui.cli import errors
@@ -116,14 +117,14 @@ def import_(
     as_json: JsonOption = False,
     background: BackgroundOption = False,
 ) -> None:
-    """Read a file into a flat cache."""
+    """Read a file of data."""
     from engine.tasks import task as named
     from mopo_tui.cli import errors
 
     chosen, given = named(task), str(path)
     if given.startswith(("d4rl:", "minari:")):
         _refuse(errors.USAGE, f"{given} is no file: mopo data fetch {given}")
-    path = path.expanduser().absolute()
+    path = Path(os.path.abspath(path.expanduser()))  # one name for one file, however it is spelt
     if path.is_dir():
         _refuse(
             errors.UNAVAILABLE,
@@ -185,7 +186,7 @@ def _start(values: dict[str, Any], store: Path | None, name: str | None, as_json
 
 @app.command("ls")
 def ls(as_json: JsonOption = False) -> None:
-    """List the datasets that are here, and the downloads that none was read from."""
+    """List the datasets that are here. Below them, the downloads that none was read from."""
     from mopo_tui.cli import output
     from mopo_tui.manager.datasets import datasets, not_imported
     from mopo_tui.manager.locations import dataset_folder
@@ -261,7 +262,7 @@ def show(
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw it as well: a .png, .svg or .pdf file.")
     ] = None,
 ) -> None:
-    """Show a dataset: origin, environment, references, returns, lengths, coverage."""
+    """Show a dataset. Its origin, environment, references, returns, lengths and coverage."""
     from mopo_tui.cli import output
     from mopo_tui.manager.datasets import datasets, find_dataset, not_imported, read_manifest
 
@@ -289,7 +290,7 @@ def check(
     task: Annotated[str | None, typer.Option("--task", "-t", help="Only among this task's datasets.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for faults in a dataset's rows, and for the environment they look like. Exit code 1: a warning or an error."""
+    """Look for faults in a dataset. Says as well which environment its rows look like; exit code 1: a warning or an error."""
     import subprocess
 
     from engine.tasks import task as named
@@ -324,7 +325,7 @@ def rm(
     downloads: Annotated[bool, typer.Option("--downloads", help="The downloaded file too.")] = False,
     store: RunsOption = None,
 ) -> None:
-    """Remove datasets from the disk; asks first. They can be collected, fetched or imported again."""
+    """Remove datasets from the disk. Asks first; they can be collected, fetched or imported again."""
     from mopo_tui.cli import errors, output
     from mopo_tui.manager import Store, StoreError
     from mopo_tui.manager.datasets import datasets, find_dataset, not_imported, parts_of, remove, users_of

@@ -96,7 +96,8 @@ def not_imported(present: Sequence[DatasetStatus]) -> list[DatasetStatus]:
     """The downloads from which none of the datasets `present` was read, whole ones and begun ones."""
     folder = _downloads()
     read = {_canonical(status.source) for status in present}
-    names = sorted({path.name.removesuffix(".part") for path in folder.glob("*.hdf5*") if path.suffix != ".sha256"})
+    files = (path for end in ("", ".part") for path in folder.glob(f"[!.]*.hdf5{end}"))
+    names = sorted({path.name.removesuffix(".part") for path in files})
     found = []
     for name in names:
         source, path = _source(name), folder / name
