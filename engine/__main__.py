@@ -21,8 +21,8 @@ from engine.config import (
     TrainConfig,
     from_toml,
 )
-from engine.control import Diverged, Stopped, StopRequests
-from engine.record import CONFIG, ENVIRONMENT, RUN, Recorder, read_json
+from engine.control import CheckpointError, Diverged, Stopped, StopRequests
+from engine.record import CONFIG, ENVIRONMENT, EXTENSION, RUN, Recorder, read_json
 
 if TYPE_CHECKING:
     from engine.compute import Compute
@@ -76,7 +76,7 @@ def _guarded(config: Config, data_root: Path, recorder: Recorder) -> int:
     except Unavailable as error:
         _say(recorder, "failed", str(error))
         return UNAVAILABLE
-    except Diverged as error:
+    except (Diverged, CheckpointError) as error:
         _say(recorder, "failed", str(error))
         return FAILED
     except OSError as error:
@@ -139,7 +139,8 @@ def _train(config: TrainConfig, data_root: Path, recorder: Recorder, stop: StopR
     from engine.algorithms.stages import Training
     from engine.data.sources import open_ready, prepare
     from engine.data_source import wanted
-    from engine.progress import Progress, planned_work
+    from engine.plan import planned_work
+    from engine.progress import Progress
     from engine.provenance import describe, describe_data
     from engine.tasks import task
 
@@ -155,11 +156,22 @@ def _train(config: TrainConfig, data_root: Path, recorder: Recorder, stop: StopR
         seconds["data"] = time.perf_counter() - begun
     recorder.environment(**describe(compute), **describe_data(dataset))
     _record_dataset(recorder, dataset)
-    RECIPES[config.algorithm](
-        Training(
-            config, data.task, dataset, recorder, progress, compute, stop, recorder.folder, seconds=seconds, begun=begun
-        )
+    epochs = max(config.policy.epochs, int((read_json(recorder.folder / EXTENSION) or {}).get("epochs") or 0))
+    training = Training(
+        config,
+        data.task,
+        dataset,
+        recorder,
+        progress,
+        compute,
+        stop,
+        recorder.folder,
+        data_root,
+        epochs,
+        seconds=seconds,
+        begun=begun,
     )
+    RECIPES[config.algorithm](training)
 
 
 def _build(config: DatasetConfig, data_root: Path, recorder: Recorder, stop: StopRequests) -> None:

@@ -19,10 +19,12 @@ from typing import Any, TypeVar
 
 import tomli
 
+from engine.presets import PRESET_VALUES, Value
 from engine.tasks import OURS, SOURCES, task
 
-ALGORITHMS = ("mopo", "mbpo")
-PRESETS = ("smoke", "quick")
+MODEL_BASED = ("mopo", "mbpo")
+ALGORITHMS = (*MODEL_BASED, "sac", "bc")
+PRESETS = tuple(PRESET_VALUES)
 DEFAULT_PRESET = "quick"
 MINIMUM_ROWS = 100  # of a dataset
 
@@ -50,6 +52,11 @@ class Dataset:
     source: str = option("ours", "ours (collected here), d4rl:NAME, minari:ID, training:RUN_FOLDER, or a path")
     size: int = option(0, "transitions; 0: the task's own number, or all that the source has", minimum=0)
     seed: int = option(0, "seed of the collection, or of the choice of episodes", minimum=0)
+    next_observations: str = option(
+        "true",
+        "s' of a terminal row: true, or shifted: the next row's s, as the official code reads D4RL v0",
+        choices=("true", "shifted"),
+    )
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,7 @@ class Dynamics:
     max_epochs: int = option(0, "epoch cap; 0: none, early stopping alone", minimum=0)
     patience: int = option(5, "stop after more than this many epochs without an improvement", minimum=0)
     improvement: float = option(0.01, "relative holdout improvement that counts", minimum=0.0)
+    spectral_norm: bool = option(False, "divide the log-variance head by its largest singular value")
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,12 @@ class Rollout:
     starts: int = option(50_000, "start states per round", minimum=1)
     retain_rounds: int = option(5, "rounds kept in the model buffer", minimum=1)
     real_fraction: float = option(0.05, "share of real transitions in a batch", minimum=0.0, maximum=1.0)
-    uncertainty: str = option("max_aleatoric", "the u of the penalty", choices=("max_aleatoric",))
+    uncertainty: str = option(
+        "max_aleatoric", "the u of the penalty", choices=("max_aleatoric", "max_disagreement", "ensemble_std")
+    )
+    clip: bool = option(False, "clip predicted rewards and states to the range of the data")
+    initial_length: int = option(0, "h of the first epoch, growing to rollout.length; 0: rollout.length", minimum=0)
+    growth_epochs: int = option(0, "epochs over which h grows linearly from initial_length", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -111,6 +124,17 @@ class Sac:
     max_temperature: float = option(0.0, "cap of α; 0: none", minimum=0)
     log_std_min: float = option(-20.0, "lower clip of the policy's log σ")
     log_std_max: float = option(2.0, "upper clip of the policy's log σ")
+    actor_schedule: str = option(
+        "constant", "the actor's step size over the run: constant, or cosine decay to 0", choices=("constant", "cosine")
+    )
+
+
+@dataclass(frozen=True)
+class Bc:
+    """Behaviour cloning: maximum likelihood of the batch's actions under SAC's tanh-Gaussian policy."""
+
+    lr: float = option(3e-4, "Adam step size", minimum=0)
+    batch_size: int = option(256, "rows per update", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -124,6 +148,11 @@ class Evaluation:
     every: int = option(1, "epochs between evaluations", minimum=1)
     episodes: int = option(10, "deterministic episodes per evaluation", minimum=1)
     final_episodes: int = option(100, "episodes of the final policy", minimum=1)
+    calibration: bool = option(True, "hold the model's return, u and predictions against the real environment")
+    calibration_starts: int = option(
+        100, "initial states of the batch from which the model's return is taken", minimum=1
+    )
+    calibration_steps: int = option(1000, "model steps of it", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -131,6 +160,7 @@ class Compute:
     device: str = option("cpu", "cpu, cuda or cuda:N")
     threads: int = option(0, "torch threads; 0: min(cores, 2)", minimum=0)
     compile: bool = option(True, "compile the updates where a C++ compiler is at hand")
+    reuse: bool = option(True, "take an ensemble that was fitted to the same data with the same settings and seed")
 
 
 @dataclass(frozen=True)
@@ -146,6 +176,7 @@ class TrainConfig:
     dynamics: Dynamics = field(default_factory=Dynamics)
     rollout: Rollout = field(default_factory=Rollout)
     sac: Sac = field(default_factory=Sac)
+    bc: Bc = field(default_factory=Bc)
     policy: Policy = field(default_factory=Policy)
     evaluation: Evaluation = field(default_factory=Evaluation)
     compute: Compute = field(default_factory=Compute)
@@ -188,35 +219,6 @@ class BehaviourConfig:
 
 Config = TrainConfig | DatasetConfig | BehaviourConfig
 C = TypeVar("C", bound="TrainConfig | DatasetConfig | BehaviourConfig")
-Value = str | int | float | bool | tuple[float, ...] | tuple[int, ...]
-
-# Budgets. A preset changes only what it names; the task gives λ and h.
-_QUICK: dict[str, Value] = {
-    "dataset.size": 100_000,
-    "dynamics.max_epochs": 30,
-    "rollout.starts": 10_000,
-    "policy.epochs": 100,
-    "policy.updates_per_epoch": 1000,
-    "evaluation.every": 5,
-    "evaluation.episodes": 10,
-    "evaluation.final_episodes": 100,
-    "sac.target_entropy": 0.0,
-}
-PRESET_VALUES: dict[str, dict[str, Value]] = {
-    "quick": _QUICK,
-    "smoke": {
-        **_QUICK,
-        "dataset.size": 5_000,
-        "dynamics.max_epochs": 2,
-        "rollout.starts": 500,
-        "policy.epochs": 3,
-        "policy.updates_per_epoch": 50,
-        "evaluation.every": 1,
-        "evaluation.episodes": 1,
-        "evaluation.final_episodes": 2,
-        "compute.compile": False,  # compiling takes longer than the whole run
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -393,7 +395,8 @@ def resolve(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Resolved:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     preset, algorithm = chosen("preset", DEFAULT_PRESET), chosen("algorithm", "mopo")
-    coefficient, length = chosen_task.tuned_rollout
+    published = chosen_task.paper_rollout if preset == "paper" else None
+    coefficient, length = published or chosen_task.tuned_rollout
     base: dict[str, tuple[str, Value]] = {k: ("default", v) for k, v in flat(TrainConfig()).items()}
     base["preset"] = ("default", preset)
     of_task: dict[str, Value] = {

@@ -23,6 +23,10 @@ class Diverged(Exception):
     """Training gave NaN or infinite numbers, or left every range; the message says where."""
 
 
+class CheckpointError(ValueError):
+    """A run that cannot go on: its checkpoint is damaged, or belongs to other data; one clear line."""
+
+
 class StopRequests:
     """Call it often: raises `Stopped` once SIGTERM, SIGINT or control/stop has come; the file is looked for twice a second."""
 

@@ -13,11 +13,12 @@ A choice of episodes adds -<size>-seed<seed>; an environment other than the data
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config import Dataset, Environment
-from engine.tasks import OURS, SOURCES, Task, dataset_id, size_label
+from engine.tasks import OURS, SOURCES, Task, dataset_id, size_label, variant_label
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class Wanted:
         return f"{base}{size}{self._environment_mark()}"
 
     def _environment_mark(self) -> str:
-        chosen = self.environment.id or (self.task.name if self.task.own or self.task.own_reward else "")
+        chosen = self.environment.id or (
+            self.task.name + variant_label(self.task) if self.task.own or self.task.own_reward else ""
+        )
         contacts = {"auto": "", "on": "+legacy", "off": "-legacy"}[self.environment.legacy_contacts]
         return f"@{chosen.replace('/', '.')}{contacts}" if chosen or contacts else ""
 
@@ -70,4 +73,4 @@ def wanted(task: Task, settings: Dataset, environment: Environment) -> Wanted:
         return Wanted(task, OURS, "", settings, environment)
     if colon and kind in SOURCES:
         return Wanted(task, kind, name, settings, environment)
-    return Wanted(task, "file", str(Path(settings.source).expanduser().absolute()), settings, environment)
+    return Wanted(task, "file", os.path.abspath(Path(settings.source).expanduser()), settings, environment)

@@ -22,6 +22,7 @@ FORMAT = 1
 RUN, ENVIRONMENT, CONFIG, META = "run.json", "environment.json", "config.toml", "meta.json"
 SUMMARY, RESULT, PROCESS, EXIT = "summary.json", "result.json", "process.json", "exit.json"
 METRICS, HISTOGRAMS, EVENTS = "metrics.jsonl", "histograms.jsonl", "events.jsonl"
+EXTENSION = "extension.json"  # how long a run goes on beyond its configuration
 ATTEMPTS, CONSOLE, HEARTBEAT = "attempts.jsonl", "console.log", "heartbeat"
 CONTROL, CHECKPOINTS = "control", "checkpoints"
 
@@ -69,11 +70,27 @@ METRIC_TABLE: tuple[Metric, ...] = (
     Metric("policy/actor_loss", "", -1, "optimisation", "actor's loss"),
     Metric("policy/temperature", "", 0, "optimisation", "entropy temperature α"),
     Metric("policy/entropy", "nats", 0, "optimisation", "−log π of the policy's samples"),
+    Metric("policy/bc_loss", "nats", -1, "optimisation", "−log π of the batch's actions"),
     Metric("eval/return", "", 1, "score", "mean undiscounted return in the real environment"),
     Metric("eval/return_std", "", 0, "score", "standard deviation of the return over episodes"),
     Metric("eval/length", "steps", 0, "score", "mean episode length"),
     Metric("eval/progress", "", 1, "score", "mean return less the survive reward"),
     Metric("eval/normalized_score", "%", 1, "score", "100·(R − min)/(max − min) on the task's scale"),
+    Metric("eval/discounted_return", "", 1, "calibration", "mean discounted return in the real environment"),
+    Metric("eval/model_return", "", 0, "calibration", "the model's estimate of it"),
+    Metric("eval/model_return_penalised", "", 0, "calibration", "the same with the penalty: meant to be a lower bound"),
+    Metric("calibration/lower_bound", "", 1, "calibration", "1 where the penalised estimate is below the real return"),
+    Metric(
+        "calibration/dropped_fraction", "", -1, "calibration", "share of the estimate's rollouts that guards dropped"
+    ),
+    Metric("calibration/rank_correlation", "", 1, "calibration", "Spearman's, u and the model's one-step error"),
+    Metric("calibration/margin", "", 0, "calibration", "the real discounted return less the penalised estimate"),
+    Metric("calibration/open_loop_1", "std", -1, "calibration", "state error after 1 step, in std of the batch"),
+    Metric("calibration/open_loop_5", "std", -1, "calibration", "after 5 steps without feedback"),
+    Metric("calibration/open_loop_10", "std", -1, "calibration", "after 10"),
+    Metric("calibration/open_loop_20", "std", -1, "calibration", "after 20"),
+    Metric("calibration/penalty_share", "", 0, "calibration", "mean penalty over mean |model reward|"),
+    Metric("calibration/u_on_policy", "", 0, "calibration", "mean u on the policy's real states"),
     Metric("train/return", "", 1, "score", "mean return of online training episodes"),
     Metric("speed/updates_per_s", "1/s", 1, "speed", "policy updates per second"),
     Metric("speed/dynamics_steps_per_s", "1/s", 1, "speed", "ensemble steps per second"),
@@ -247,8 +264,8 @@ class Recorder:
         append_row(self.folder / EVENTS, {**row, **values})
         self._echo(f"[{self.stage}] {message}")
 
-    def alert(self, message: str) -> None:
-        self.event("alert", message)
+    def alert(self, message: str, **values: Any) -> None:
+        self.event("alert", message, **values)
         self.summary(force=True, alert=message)
 
     def enter(self, stage: str, message: str) -> None:

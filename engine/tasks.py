@@ -411,11 +411,15 @@ def size_label(size: int) -> str:
     return f"{size // 1000}k" if size % 1000 == 0 else str(size)
 
 
-def dataset_id(of: Task, size: int, seed: int = 0) -> str:
-    """The Minari id of our own dataset, such as mopo/ant-angle/100k-v0; another seed or variant is part of the name."""
+def variant_label(of: Task) -> str:
+    """What of the environment is not as in the table, such as "-angle45"; empty for the standard variant."""
     standard = TASKS[of.name].environment_options if of.name in TASKS else of.environment_options
-    variant = "".join(
+    return "".join(
         f"-{k}{v:g}" for k, v in of.environment_options.items() if standard.get(k) != v and isinstance(v, float)
     )
+
+
+def dataset_id(of: Task, size: int, seed: int = 0) -> str:
+    """The Minari id of our own dataset, such as mopo/ant-angle/100k-v0; another seed or variant is part of the name."""
     suffix = f"-seed{seed}" if seed else ""
-    return f"mopo/{of.name}/{size_label(size)}{variant}{suffix}-v0"
+    return f"mopo/{of.name}/{size_label(size)}{variant_label(of)}{suffix}-v0"

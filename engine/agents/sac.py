@@ -6,6 +6,7 @@ Polyak average in one compiled graph.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -100,6 +101,8 @@ class SAC:
         generator: draws the initial weights, and from then on the actors' noise.
     """
 
+    metrics: tuple[str, ...] = METRICS
+
     def __init__(
         self,
         observation_dim: int,
@@ -129,6 +132,15 @@ class SAC:
     def actor(self) -> Tensor:
         """The actor's flat parameters, a view."""
         return self.parameters[: self._sections[0]]
+
+    def anneal(self, finished: float) -> None:
+        """Set the actor's step size for a run of which the share `finished` in [0, 1) is done."""
+        if self.settings.actor_schedule == "cosine":
+            self._lr[0] = self.settings.actor_lr * 0.5 * (1 + math.cos(math.pi * finished))
+
+    def noise(self, rows: int, generator: torch.Generator) -> Tensor:
+        """The standard normal draws of one update, (2, rows, act), on the CPU."""
+        return torch.randn(2, rows, self.networks.action_dim, generator=generator)
 
     def update(self, rows: Tensor, noise: Tensor) -> Tensor:
         """One gradient step of critics, actor and temperature.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from engine.algorithms.model_free import bc, sac
 from engine.algorithms.mopo import mbpo, mopo
 from engine.algorithms.stages import Training
 
-RECIPES: dict[str, Callable[[Training], None]] = {"mopo": mopo, "mbpo": mbpo}
+RECIPES: dict[str, Callable[[Training], None]] = {"mopo": mopo, "mbpo": mbpo, "sac": sac, "bc": bc}

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 import torch
+from torch import Tensor
 
 from engine.agents.networks import layers
-from engine.agents.sac import METRICS, SAC
+from engine.agents.sac import METRICS, SAC, Networks
 from engine.compute import Compute
 from engine.config import BehaviourConfig, Sac
 from engine.data.episodes import pack
@@ -37,7 +38,18 @@ class Chunk:
     metrics: dict[str, float]
 
 
-def snapshot(agent: SAC, **metadata: Any) -> Policy:
+class Acts(Protocol):
+    """An agent with a tanh-Gaussian policy."""
+
+    networks: Networks
+    settings: Sac
+
+    @property
+    def actor(self) -> Tensor:
+        """The policy's flat parameters."""
+
+
+def snapshot(agent: Acts, **metadata: Any) -> Policy:
     """The agent's policy as it is now, in numpy."""
     pairs = layers(agent.networks.actor, agent.actor.detach().cpu().clone())
     bounds = (agent.settings.log_std_min, agent.settings.log_std_max)

@@ -1,31 +1,43 @@
-"""The two kinds of stage that make every algorithm: fit the dynamics, improve a policy."""
+"""The two kinds of stage that make every algorithm: fit the dynamics, improve a policy.
+
+Each goes on where an earlier attempt of the run stopped, with the same numbers as if it had not.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import torch
 from torch import Tensor
 
-from engine import envs
-from engine.agents.sac import METRICS, SAC
+from engine import checkpoint, envs
+from engine.agents.sac import Networks
+from engine.algorithms.alerts import Watch
+from engine.algorithms.batches import Batches
 from engine.algorithms.online_sac import snapshot
+from engine.artefacts import ensemble_folder, fit_key, keep_ensemble, kept_ensemble
+from engine.checkpoint import MODEL, STATE, Saved
 from engine.compute import Compute
-from engine.config import TrainConfig
-from engine.control import Diverged, StopRequests
+from engine.config import Sac, TrainConfig
+from engine.control import CheckpointError, Diverged, StopRequests
+from engine.data.behaviours import environment_versions
 from engine.data.dataset import TransitionDataset
-from engine.dynamics.ensemble import Model
-from engine.dynamics.rollouts import ModelBuffer, Roller, Round
-from engine.dynamics.training import DynamicsEpoch, fit
+from engine.data.locking import locked
+from engine.dynamics.calibration import calibrate
+from engine.dynamics.ensemble import Ensemble, Model, Normaliser
+from engine.dynamics.rollouts import Roller, Round
+from engine.dynamics.training import DynamicsEpoch, FitState, fit
 from engine.dynamics.uncertainty import histogram_counts
-from engine.evaluation import deterministic, run_episodes, score
+from engine.evaluation import Episodes, deterministic, run_episodes, score
+from engine.plan import PLANNED_DYNAMICS_EPOCHS
 from engine.policy import Policy
-from engine.progress import PLANNED_DYNAMICS_EPOCHS, Progress
+from engine.progress import Progress
+from engine.provenance import describe_data
 from engine.randomness import torch_generator
 from engine.record import CHECKPOINTS, Recorder
 from engine.tasks import Task
@@ -34,11 +46,46 @@ from engine.tasks import Task
 DATA_UNCERTAINTY_ROWS = 10_000
 # The score of a run is also given as the mean of this many last evaluations.
 LAST_EVALUATIONS = 10
+# Losses are looked at this often: a NaN is found near its step, and a device is seldom waited for.
+CHECK_EVERY = 100
+
+
+class Agent(Protocol):
+    """What `improve_policy` trains: SAC, BC."""
+
+    metrics: tuple[str, ...]
+    networks: Networks
+    settings: Sac
+
+    @property
+    def actor(self) -> Tensor:
+        """The policy's flat parameters."""
+
+    def anneal(self, finished: float) -> None:
+        """Set the step sizes for a run of which the share `finished` is done."""
+
+    def noise(self, rows: int, generator: torch.Generator) -> Tensor:
+        """The random draws of one update."""
+
+    def update(self, rows: Tensor, noise: Tensor) -> Tensor:
+        """One gradient step; the values of `metrics`."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything a checkpoint needs."""
+
+    def load_state(self, state: dict[str, Tensor]) -> None: ...
 
 
 @dataclass
 class Training:
-    """Everything a stage works with, and what the stages have found so far."""
+    """Everything a stage works with, and what the stages have found so far.
+
+    Attributes:
+        folder: the run folder.
+        data_root: where fitted ensembles are kept for other runs.
+        epochs: of the policy stage; a finished run may be given more than its configuration says.
+        saved: the state that an earlier attempt left.
+    """
 
     config: TrainConfig
     task: Task
@@ -48,111 +95,232 @@ class Training:
     compute: Compute
     stop: StopRequests
     folder: Path
+    data_root: Path
+    epochs: int
     evaluations: list[dict[str, float | None]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     begun: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        self.rows: Tensor = torch.from_numpy(self.dataset.rows).to(self.compute.device)
+        self.rows: Tensor = torch.from_numpy(self.dataset.learning_rows(self.config.dataset.next_observations)).to(
+            self.compute.device
+        )
         about = self.dataset.manifest
         self.env: gymnasium.Env[Any, Any] = envs.make(about["environment"], **about.get("environment_options", {}))
+        self.watch = Watch(self.recorder)
+        self.data_p95: float | None = None
+        self.saved = self._restore()
+
+    def _restore(self) -> Saved | None:
+        saved = checkpoint.load(self.folder / CHECKPOINTS / STATE)
+        if saved is None:
+            return None
+        about = saved.about
+        if about["fingerprint"] != self.dataset.fingerprint:
+            raise CheckpointError(
+                f"the run began with other data (fingerprint {about['fingerprint'][:12]}, now "
+                f"{self.dataset.fingerprint[:12]}): it cannot go on"
+            )
+        self.recorder.step, self.recorder.update = int(about["step"]), int(about["update"])
+        self.evaluations = list(about["evaluations"])
+        self.seconds = {**about["seconds"], **self.seconds}
+        self.begun -= float(about["wall_s"])
+        self.data_p95 = about["data_p95"]
+        if self.evaluations:
+            self.summarise(force=False)
+        self.recorder.event("resumed", f"going on after epoch {about['epoch']} of stage {about['stage']}")
+        return saved
+
+    def keep_state(self, stage: str, epoch: int, tensors: dict[str, Tensor], **more: Any) -> None:
+        """Write the run's last complete state: what the next attempt goes on from."""
+        about = {
+            "stage": stage,
+            "epoch": epoch,
+            "step": self.recorder.step,
+            "update": self.recorder.update,
+            "fingerprint": self.dataset.fingerprint,
+            "evaluations": self.evaluations,
+            "seconds": self.seconds,
+            "wall_s": time.perf_counter() - self.begun,
+            "data_p95": self.data_p95,
+            **more,
+        }
+        checkpoint.save(self.folder / CHECKPOINTS / STATE, tensors, about)
 
     def generator(self, *parts: object) -> torch.Generator:
         """The stream of (seed, stage, epoch)."""
         return torch_generator(self.config.seed, *parts)
 
+    def summarise(self, force: bool = True) -> None:
+        """The last and the best evaluation, for a list of runs."""
+        last, best = self.evaluations[-1], best_evaluation(self)
+        self.recorder.summary(
+            force=force,
+            score_last=last["normalized_score"],
+            return_last=last["return"],
+            score_best=best["normalized_score"],
+            return_best=best["return"],
+        )
+
+
+# --- fit dynamics -----------------------------------------------------------------------------------------------------------------
+
 
 def fit_dynamics(t: Training) -> Model:
-    """Fit the ensemble to the batch and record the holdout error of each member."""
-    settings, recorder, begun = t.config.dynamics, t.recorder, time.perf_counter()
-    cap = f"at most {settings.max_epochs} epochs" if settings.max_epochs else "until no member improves"
-    rows = t.rows if t.dataset.terminal_next_observations else t.rows[t.rows[:, -1] == 0]
-    t.progress.begin("dynamics", f"fitting {settings.members} networks to {len(rows)} transitions, {cap}")
-    last: list[DynamicsEpoch] = []
+    """The ensemble fitted to the batch: this run's own of an earlier attempt, one that another run fitted to the same data with the
+    same settings and seed, or a new one. Whichever it is, the run records the same course of the fit."""
+    own = t.folder / CHECKPOINTS / MODEL
+    saved = checkpoint.load(own)
+    if saved is None:
+        begun, reuse, key = time.perf_counter(), t.config.compute.reuse, fit_key(t.config, t.dataset)
+        folder = ensemble_folder(t.data_root, key)
+        t.progress.begin(
+            "dynamics", f"an ensemble of {t.config.dynamics.members} networks for {len(t.rows)} transitions"
+        )
+        with locked(folder, t.stop) if reuse else contextlib.nullcontext():
+            saved = kept_ensemble(folder) if reuse else None
+            if saved is not None:
+                retell_fit(t, saved)
+            else:
+                saved = fit_ensemble(t)
+                keep_ensemble(folder, saved, key, t.recorder.folder.name)
+        t.seconds["dynamics"] = t.seconds.get("dynamics", 0.0) + time.perf_counter() - begun
+        checkpoint.save(own, saved.tensors, {**saved.about, "step": t.recorder.step})
+        t.keep_state("dynamics", len(saved.about["epochs"]), {})
+    else:
+        t.recorder.step = max(t.recorder.step, int(saved.about["step"]))
+    about, tensors = saved.about, {name: tensor.to(t.compute.device) for name, tensor in saved.tensors.items()}
+    elites = tuple(about["elites"])
+    message = f"elites {list(elites)} after {len(about['epochs'])} epochs"
+    if t.saved is None or t.saved.about["stage"] == "dynamics":
+        t.recorder.event(
+            "elites", message, elites=list(elites), val_loss=about["val_loss"], best_epoch=about["best_epoch"]
+        )
+    ensemble = Ensemble(t.task.observation_dim, t.task.action_dim, t.config.dynamics)
+    return Model(ensemble, tensors["parameters"], Normaliser(tensors["mean"], tensors["std"]), elites)
+
+
+def fit_ensemble(t: Training) -> Saved:
+    """Fit, with a checkpoint after each epoch."""
+    settings = t.config.dynamics
+    resumed, course = None, []
+    if t.saved is not None and t.saved.tensors:
+        resumed = FitState(t.saved.tensors, t.saved.about["fit"])
+        course = list(t.saved.about["course"])
 
     def on_epoch(epoch: DynamicsEpoch) -> None:
-        last[:] = [epoch]
-        recorder.step += epoch.steps
-        rate = epoch.steps / epoch.seconds
-        losses = {f"dynamics/val_loss/{i}": loss for i, loss in enumerate(epoch.val_loss)}
-        speed = {"speed/dynamics_steps_per_s": rate}
-        recorder.metrics({**losses, "dynamics/train_loss": epoch.train_loss, **speed}, epoch.epoch)
-        t.recorder.summary(speed=rate, speed_unit="steps/s")
+        course.append({"steps": epoch.steps, "train_loss": epoch.train_loss, "val_loss": epoch.val_loss})
+        record_fit_epoch(t, len(course), course[-1], epoch.steps / epoch.seconds)
+        t.keep_state("dynamics", epoch.epoch, epoch.state.tensors, fit=epoch.state.about, course=course)
 
     def after_step(finished: int, share: float) -> None:
         t.stop()
         planned = settings.max_epochs or max(PLANNED_DYNAMICS_EPOCHS, finished + settings.patience)
         t.progress.update((finished + share) / planned, f"epoch {finished + 1}/{planned}")
 
-    model, val_loss = fit(
-        rows, t.task.observation_dim, t.task.action_dim, settings, t.config.seed, t.compute, on_epoch, after_step
-    )
-    message = f"elites {list(model.elites)} after {last[0].epoch} epochs"
-    best_epoch = last[0].best_epoch
-    recorder.event("elites", message, elites=list(model.elites), val_loss=val_loss, best_epoch=best_epoch)
-    t.seconds["dynamics"] = time.perf_counter() - begun
-    return model
+    # A row whose s' is not known trains no model.
+    known = t.config.dataset.next_observations == "shifted" or t.dataset.terminal_next_observations
+    rows = t.rows if known else t.rows[t.rows[:, -1] == 0]
+    sizes = (t.task.observation_dim, t.task.action_dim)
+    model, val_loss, best_epoch = fit(rows, *sizes, settings, t.config.seed, t.compute, on_epoch, after_step, resumed)
+    tensors = {"parameters": model.parameters, "mean": model.normaliser.mean, "std": model.normaliser.std}
+    about = {"elites": list(model.elites), "val_loss": val_loss, "best_epoch": best_epoch, "epochs": course}
+    return Saved(tensors, about)
 
 
-def improve_policy(t: Training, model: Model, coefficient: float) -> Policy:
-    """SAC on real and penalised model transitions (Yu et al. 2020, algorithm 2); returns the final policy.
+def retell_fit(t: Training, saved: Saved) -> None:
+    """Record the course of a fit that another run made, as if it had been made here."""
+    t.recorder.event("ensemble", f"taken from {saved.about['fitted_by']}, which fitted it to the same data")
+    for epoch, row in enumerate(saved.about["epochs"], start=1):
+        t.stop()
+        record_fit_epoch(t, epoch, row, None)
 
-    Each epoch: h steps from random batch states with the current policy into the model buffer, then gradient steps on batches of
-    5 % real and 95 % model transitions.
+
+def record_fit_epoch(t: Training, epoch: int, row: dict[str, Any], rate: float | None) -> None:
+    t.recorder.step += row["steps"]
+    metrics = {f"dynamics/val_loss/{i}": loss for i, loss in enumerate(row["val_loss"])}
+    metrics["dynamics/train_loss"] = row["train_loss"]
+    if rate is not None:
+        metrics["speed/dynamics_steps_per_s"] = rate
+        t.recorder.summary(speed=rate, speed_unit="steps/s")
+    t.recorder.metrics(metrics, epoch)
+    t.watch.member_losses(epoch, row["val_loss"])
+
+
+# --- improve a policy -------------------------------------------------------------------------------------------------------------
+
+
+def improve_policy(t: Training, agent: Agent, batches: Batches, roller: Roller | None, what: str) -> Policy:
+    """Train `agent` on `batches`, an epoch at a time, with an evaluation every few; returns the final policy.
+
+    Args:
+        roller: the model, where there is one: u is then held against the data's, and the model against the real environment.
+        what: the agent and its data in a few words.
     """
-    config, settings, recorder, begun = t.config, t.config.rollout, t.recorder, time.perf_counter()
-    epochs, updates = config.policy.epochs, config.policy.updates_per_epoch
-    observation_dim, action_dim = t.task.observation_dim, t.task.action_dim
-    sac = dataclasses.replace(config.sac, target_entropy=config.sac.target_entropy or -float(action_dim))
-    agent = SAC(observation_dim, action_dim, sac, t.compute, t.generator("policy", "init"))
-    roller = Roller(agent.networks, model, t.task.termination, settings.uncertainty, coefficient, t.compute)
-    capacity = settings.starts * settings.length
-    buffer = ModelBuffer(settings.retain_rounds, capacity, t.rows.shape[1], t.compute.device)
-    real = int(settings.real_fraction * config.sac.batch_size)
-    t.progress.begin("policy", f"{epochs} epochs of {updates} updates; λ = {coefficient:g}, h = {settings.length}")
-    record_uncertainty_of_data(t, roller)
+    recorder, begun, device = t.recorder, time.perf_counter(), t.rows.device
+    updates, discount = t.config.policy.updates_per_epoch, t.config.sac.discount
+    largest_reward = float(abs(t.dataset.rewards).max())
+    earlier = t.seconds.get("policy", 0.0)
+    going_on = t.saved is not None and t.saved.about["stage"] == "policy"
+    done = int(t.saved.about["epoch"]) if t.saved is not None and going_on else 0
+    t.progress.begin("policy", f"{what}, {t.epochs} epochs of {updates} updates", done / t.epochs)
+    if t.saved is not None and going_on:
+        agent.load_state(t.saved.under("agent"))
+        batches.load_state(t.saved.under("batches"), lambda epoch: t.generator("policy", epoch), t.stop)
+    elif roller is not None:
+        record_uncertainty_of_data(t, roller)
 
-    for epoch in range(1, epochs + 1):
+    for epoch in range(done + 1, t.epochs + 1):
         generator = t.generator("policy", epoch)
+        agent.anneal((epoch - 1) / t.epochs)
         start = time.perf_counter()
-        starts = t.rows[torch.randint(len(t.rows), (settings.starts,), generator=generator), :observation_dim]
-        rolled = roller.roll(agent.actor, starts, settings.length, buffer, generator, t.stop)
+        rolled = batches.begin(epoch, agent.actor, generator, t.stop)
         rolling = time.perf_counter() - start
 
         start = time.perf_counter()
-        real_index = torch.randint(len(t.rows), (updates, real), generator=generator).to(t.rows.device)
-        draws = torch.rand(updates, config.sac.batch_size - real, generator=generator)
-        model_index = buffer.indices(draws.to(t.rows.device))
-        sums = torch.zeros(len(METRICS), device=t.rows.device)
+        batches.draw(updates, generator)
+        sums = torch.zeros(len(agent.metrics), device=device)
         for i in range(updates):
-            batch = torch.cat([t.rows.index_select(0, real_index[i]), buffer.gather(model_index[i])])
-            noise = torch.randn(2, len(batch), action_dim, generator=generator).to(batch.device)
-            sums += agent.update(batch, noise)
+            rows = batches.batch(i)
+            sums += agent.update(rows, agent.noise(len(rows), generator).to(device))
+            if (i + 1) % CHECK_EVERY == 0 or i + 1 == updates:
+                check_finite(agent, sums, epoch, i + 1)
             t.stop()
-            t.progress.update((epoch - 1 + (i + 1) / updates) / epochs, f"epoch {epoch}/{epochs}")
-        training = time.perf_counter() - start
+            t.progress.update((epoch - 1 + (i + 1) / updates) / t.epochs, f"epoch {epoch}/{t.epochs}")
+        rate = updates / (time.perf_counter() - start)
 
         recorder.step += updates
         recorder.update += updates
-        losses = dict(zip(METRICS, (sums / updates).tolist(), strict=True))
-        if not all(abs(value) < float("inf") for value in losses.values()):
-            raise Diverged(
-                f"policy epoch {epoch}: {', '.join(k for k, v in losses.items() if not abs(v) < float('inf'))}"
-            )
-        speeds = {
-            "speed/updates_per_s": updates / training,
-            "speed/rollout_transitions_per_s": rolled.transitions / rolling,
-        }
-        recorder.metrics({**losses, **rollout_metrics(rolled), **speeds}, epoch)
-        recorder.histograms({"rollout": rolled.u_counts}, epoch)
-        recorder.summary(speed=updates / training, speed_unit="updates/s")
-        if epoch % config.evaluation.every == 0 or epoch == epochs:
-            evaluate(t, snapshot(agent, **provenance(t, epoch)), epoch)
+        metrics = dict(zip(agent.metrics, (sums / updates).tolist(), strict=True))
+        speeds = {"speed/updates_per_s": rate}
+        if rolled is not None:
+            metrics |= rollout_metrics(rolled)
+            speeds["speed/rollout_transitions_per_s"] = rolled.transitions / rolling
+            recorder.histograms({"rollout": rolled.u_counts}, epoch)
+        recorder.metrics({**metrics, **speeds}, epoch)
+        recorder.summary(speed=rate, speed_unit="updates/s")
+        t.watch.epoch(epoch, metrics, largest_reward, discount, t.data_p95)
+        if epoch % t.config.evaluation.every == 0 or epoch == t.epochs:
+            evaluate(t, agent, roller, epoch)
+        t.seconds["policy"] = earlier + time.perf_counter() - begun
+        state = {f"agent/{k}": v for k, v in agent.state().items()}
+        t.keep_state("policy", epoch, state | {f"batches/{k}": v for k, v in batches.state().items()})
 
-    final = snapshot(agent, **provenance(t, epochs))
+    final = snapshot(agent, **provenance(t, t.epochs))
     final.save(t.folder / CHECKPOINTS / "final.safetensors")
-    t.seconds["policy"] = time.perf_counter() - begun
     return final
+
+
+def check_finite(agent: Agent, sums: Tensor, epoch: int, updates: int) -> None:
+    """Raise Diverged where a loss of the last updates was NaN or infinite."""
+    if bool(torch.isfinite(sums).all()):
+        return
+    bad = [name for name, ok in zip(agent.metrics, torch.isfinite(sums).tolist(), strict=True) if not ok]
+    first = (updates - 1) // CHECK_EVERY * CHECK_EVERY + 1
+    raise Diverged(
+        f"policy epoch {epoch}, updates {first} to {updates}: {', '.join(bad)} became NaN or infinite; "
+        "the last good state is the checkpoint of the epoch before"
+    )
 
 
 def record_uncertainty_of_data(t: Training, roller: Roller) -> None:
@@ -162,6 +330,7 @@ def record_uncertainty_of_data(t: Training, roller: Roller) -> None:
     rows, o = t.rows[index], t.task.observation_dim
     u = roller.uncertainty(rows[:, :o], rows[:, o : o + t.task.action_dim])
     p50, p95 = torch.quantile(u, torch.tensor([0.5, 0.95], device=u.device)).tolist()
+    t.data_p95 = p95
     t.recorder.metrics({"uncertainty/data_p50": p50, "uncertainty/data_p95": p95})
     t.recorder.histograms({"data": histogram_counts(u)})
 
@@ -184,24 +353,34 @@ def provenance(t: Training, epoch: int) -> dict[str, Any]:
     return {"task": t.task.name, "algorithm": t.config.algorithm, "seed": t.config.seed, "epoch": epoch}
 
 
-def evaluate(t: Training, policy: Policy, epoch: int) -> None:
-    """Episodes in the real environment; the best policy so far is kept."""
-    episodes = t.config.evaluation.episodes
+# --- evaluate ---------------------------------------------------------------------------------------------------------------------
+
+
+def evaluate(t: Training, agent: Agent, roller: Roller | None, epoch: int) -> None:
+    """Episodes in the real environment; the best policy so far is kept. With a model: how far it tells the truth."""
+    episodes, policy = t.config.evaluation.episodes, snapshot(agent, **provenance(t, epoch))
     stream = (t.config.seed, "evaluation", epoch)
-    scores = score(run_episodes(t.env, deterministic(policy), episodes, stream, lambda _: t.stop()), t.task)
+    honest = roller is not None and t.config.evaluation.calibration
+    real = run_episodes(t.env, deterministic(policy), episodes, stream, lambda _: t.stop(), keep=honest)
+    scores = score(real, t.task)
     t.evaluations.append(scores)
     record_scores(t, scores, epoch)
-    best = best_evaluation(t)
-    if best is scores:
+    if roller is not None and honest:
+        record_calibration(t, agent, roller, real, epoch)
+    if best_evaluation(t) is scores:
         policy.save(t.folder / CHECKPOINTS / "best.safetensors")
-    t.recorder.summary(
-        force=True,
-        score_last=scores["normalized_score"],
-        return_last=scores["return"],
-        score_best=best["normalized_score"],
-        return_best=best["return"],
-    )
+    t.summarise()
     t.recorder.event("evaluation", f"epoch {epoch}: {describe(scores)} ({episodes} episodes)")
+    t.watch.score([float(s["return"] or 0.0) for s in t.evaluations], t.epochs // t.config.evaluation.every)
+
+
+def record_calibration(t: Training, agent: Agent, roller: Roller, real: Episodes, epoch: int) -> None:
+    """How honest the model and its penalty are about the policy that was just evaluated."""
+    settings = t.config.evaluation
+    starts, steps = settings.calibration_starts, settings.calibration_steps
+    discount, generator = t.config.sac.discount, t.generator("calibration", epoch)
+    found = calibrate(roller, agent.actor, t.dataset, real, starts, steps, discount, generator, t.stop)
+    t.recorder.metrics(found, epoch)
 
 
 def record_scores(t: Training, scores: dict[str, float | None], epoch: int) -> None:
@@ -233,7 +412,7 @@ def final_evaluation(t: Training, policy: Policy) -> None:
 
     stream = (t.config.seed, "evaluation", "final")
     final = score(run_episodes(t.env, deterministic(policy), episodes, stream, after_step), t.task)
-    record_scores(t, final, t.config.policy.epochs)
+    record_scores(t, final, t.epochs)
     t.recorder.event("evaluation", f"final policy: {describe(final)} ({episodes} episodes)")
     t.seconds["evaluation"] = time.perf_counter() - begun
     last = t.evaluations[-LAST_EVALUATIONS:]
@@ -247,6 +426,7 @@ def final_evaluation(t: Training, policy: Policy) -> None:
             "evaluations": len(last),
         },
         best=best_evaluation(t),
+        evaluated_in=describe_data(t.dataset)["environment"] | {"versions": environment_versions()},
         wall_s=time.perf_counter() - t.begun,
         stages=t.seconds,
     )

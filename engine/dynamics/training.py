@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,14 @@ from engine.randomness import torch_generator
 
 
 @dataclass(frozen=True)
+class FitState:
+    """Everything that goes on from one epoch to the next: flat vectors, and the epochs, steps and early stopping so far."""
+
+    tensors: dict[str, Tensor]
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class DynamicsEpoch:
     """What one epoch gave: losses, holdout MSE per member, which members improved, ensemble steps and seconds."""
 
@@ -27,6 +36,7 @@ class DynamicsEpoch:
     val_loss: list[float]
     best_epoch: list[int]
     seconds: float
+    state: FitState
 
 
 class EarlyStopping:
@@ -36,6 +46,13 @@ class EarlyStopping:
         self.best = [float("inf")] * members
         self.best_epoch = [0] * members
         self._patience, self._improvement, self._stale = patience, improvement, 0
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs of it."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "stale": self._stale}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch, self._stale = list(state["best"]), list(state["best_epoch"]), int(state["stale"])
 
     def update(self, epoch: int, losses: list[float]) -> list[int]:
         """The members whose holdout MSE improved by more than the required share, which become the new best."""
@@ -81,13 +98,15 @@ def fit(
     compute: Compute,
     on_epoch: Callable[[DynamicsEpoch], None],
     after_step: Callable[[int, float], None],
-) -> tuple[Model, list[float]]:
-    """Fit an ensemble to packed rows; returns it with the holdout MSE of each member as restored.
+    resumed: FitState | None = None,
+) -> tuple[Model, list[float], list[int]]:
+    """Fit an ensemble to packed rows; returns it with the holdout MSE of each member as restored and the epoch it is of.
 
     Args:
         rows: (n, 2·obs + act + 2); the last column, the terminal flag, is not modelled.
         on_epoch: told of each epoch.
         after_step: called after each gradient step with the finished epochs and the share of the next one; may raise to stop.
+        resumed: the state of an epoch of the same fit, to go on from.
 
     Every member draws its own n_train rows with replacement once and reshuffles them each epoch. An epoch takes whole batches
     only: the remainder is another one after each reshuffle, and a fixed shape is compiled once.
@@ -121,6 +140,11 @@ def fit(
     stopping = EarlyStopping(settings.members, settings.patience, settings.improvement)
     batches, width = len(train) // settings.batch_size, rows.shape[1]
     epoch, steps = 0, 0
+    if resumed is not None:
+        for name, tensor in (("parameters", parameters), ("m", m), ("v", v), ("best", best)):
+            tensor.copy_(resumed.tensors[name])
+        epoch, steps = int(resumed.about["epoch"]), int(resumed.about["steps"])
+        stopping.load_state(resumed.about["stopping"])
     while not stopping.stop and (settings.max_epochs == 0 or epoch < settings.max_epochs):
         start = time.perf_counter()
         generator = torch_generator(seed, "dynamics", epoch)
@@ -143,10 +167,14 @@ def fit(
         for now, kept in zip(ensemble.member_views(parameters), ensemble.member_views(best), strict=True):
             kept[improved] = now[improved]
         seconds = time.perf_counter() - start
-        on_epoch(DynamicsEpoch(epoch, batches, train_loss, losses, list(stopping.best_epoch), seconds))
+        state = FitState(
+            {"parameters": parameters, "m": m, "v": v, "best": best},
+            {"epoch": epoch, "steps": steps, "stopping": stopping.state()},
+        )
+        on_epoch(DynamicsEpoch(epoch, batches, train_loss, losses, list(stopping.best_epoch), seconds, state))
 
     # The log-variance bounds belong to all members at once, so no member's best epoch can claim them: the last ones stay.
     for name in ("max_log_variance", "min_log_variance"):
         ensemble.layout.views(best)[name].copy_(ensemble.layout.views(parameters)[name])
     final = holdout_losses(ensemble, best, holdout_inputs, holdout_targets).tolist()
-    return Model(ensemble, best, normaliser, pick_elites(final, settings.elites)), final
+    return Model(ensemble, best, normaliser, pick_elites(final, settings.elites)), final, stopping.best_epoch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 def run(
     task: Annotated[str | None, typer.Option("--task", "-t", help="Task of `mopo tasks`.")] = None,
-    algorithm: Annotated[str | None, typer.Option("--algorithm", "-a", help="mopo or mbpo.")] = None,
-    preset: Annotated[str | None, typer.Option("--preset", "-p", help="Budget: smoke or quick.")] = None,
+    algorithm: Annotated[str | None, typer.Option("--algorithm", "-a", help="mopo, mbpo, sac or bc.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", "-p", help="smoke, quick, standard or paper.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", "-s", help="Seed of everything random in the run.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any configuration key; repeatable.")
@@ -37,6 +38,7 @@ def run(
     store: RunsOption = None,
     as_json: JsonOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the configuration; start nothing.")] = False,
+    no_reuse: Annotated[bool, typer.Option("--no-reuse", help="Fit the ensemble anew, whatever is kept.")] = False,
     background: BackgroundOption = False,
 ) -> None:
     """Train on a task and follow the run. First Ctrl-C stops it, a second one aborts it.
@@ -60,6 +62,7 @@ def run(
         ("--size", "dataset.size"): size,
         ("--threads", "compute.threads"): threads,
         ("--device", "compute.device"): device,
+        ("--no-reuse", "compute.reuse"): False if no_reuse else None,
     }
     layers += [(option, {key: value}) for (option, key), value in options.items() if value is not None]
     resolved = resolve_run(layers, config)
@@ -75,7 +78,7 @@ def absolute(source: str) -> str:
 
     if source == OURS or source.partition(":")[0] in SOURCES:
         return source
-    return str(Path(source).expanduser().absolute())
+    return os.path.abspath(Path(source).expanduser())
 
 
 def start(config: Config, root: Path | None, *, name: str | None, as_json: bool, background: bool) -> None:
@@ -115,17 +118,21 @@ def launch(store: Store, chosen: Run, *, as_json: bool, background: bool) -> Non
 
 
 def resume(
-    run: RunArgument, store: RunsOption = None, as_json: JsonOption = False, background: BackgroundOption = False
+    run: RunArgument,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Go on with a finished run, to so many policy epochs in all.")
+    ] = None,
+    store: RunsOption = None,
+    as_json: JsonOption = False,
+    background: BackgroundOption = False,
 ) -> None:
-    """Go on with a behaviour run that was stopped, failed or lost, from its last checkpoint."""
-    from mopo_tui.manager import Store, StoreError
+    """Go on with a run that was stopped, failed or lost, from its last checkpoint, as if it had not been interrupted."""
+    from mopo_tui.manager import Store
 
     runs = Store.open(store)
     chosen = runs.find(run)
-    if chosen.job != "behaviour":
-        raise StoreError(
-            f"{chosen.id} is a run of kind {chosen.job or '?'}: only behaviour runs can be resumed; start it anew"
-        )
+    if epochs is not None:
+        runs.extend(chosen, epochs)
     launch(runs, chosen, as_json=as_json, background=background)
 
 
@@ -189,6 +196,7 @@ def logs(
 def _show_plan(resolved: Resolved, as_json: bool) -> None:
     """The resolved configuration, where each value comes from, and whether the dataset is there."""
     from engine.config import flat
+    from engine.plan import expected_bytes, expected_seconds
     from mopo_tui.cli import output
     from mopo_tui.manager.datasets import dataset_status
 
@@ -196,7 +204,8 @@ def _show_plan(resolved: Resolved, as_json: bool) -> None:
     status = dataset_status(config)
     values = flat(config)
     if as_json:
-        output.document({"config": values, "origins": resolved.origins, "dataset": status.to_json()})
+        plan = {"seconds": expected_seconds(config, not status.present), "bytes": expected_bytes(config)}
+        output.document({"config": values, "origins": resolved.origins, "dataset": status.to_json(), "expected": plan})
         return
     rows = output.table("key", "value", "from")
     for key, value in values.items():
@@ -210,3 +219,9 @@ def _show_plan(resolved: Resolved, as_json: bool) -> None:
         else "will be built as the run's first stage"
     )
     console.print(f"\ndataset {status.id}: {what}", soft_wrap=True)
+    seconds, size = expected_seconds(config, not status.present), expected_bytes(config)
+    threads = f"{config.compute.threads} thread{'s' if config.compute.threads != 1 else ''}"
+    console.print(
+        f"about {output.duration(seconds)} at {threads}, as on the machine of the README, and {size / 1e9:.1f} GB of memory",
+        soft_wrap=True,
+    )

@@ -142,6 +142,8 @@ def _show(comparison: Comparison) -> None:
     if any(entry.wall_s is not None for entry in entries):
         table.add_row("time", *(output.duration(entry.wall_s) for entry in entries))
     console.print(table)
+    for where in dict.fromkeys(entry.evaluated_in for entry in entries if entry.evaluated_in):
+        console.print(f"evaluated in {where}", soft_wrap=True)
     if comparison.differing:
         console.print()
         settings = output.table("differing configuration", *heads, right=tuple(heads))

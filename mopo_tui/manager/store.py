@@ -198,12 +198,53 @@ class Store:
             LaunchError: the supervisor did not come up.
         """
         run = read_run(run.folder)
-        if run.state not in (RunState.QUEUED, RunState.STOPPED, RunState.FAILED, RunState.LOST):
+        if not self._can_start(run):
             raise StoreError(
                 f"{run.id} is {run.state.value} and cannot be started{': ' + run.problem if run.problem else ''}"
             )
         (run.folder / record.CONTROL / "stop").unlink(missing_ok=True)
         spawn([sys.executable, "-P", "-m", "mopo_tui.manager.supervisor", str(run.folder)], run)
+
+    @staticmethod
+    def _can_start(run: Run) -> bool:
+        """Whether there is something left to do: a finished run has more to do once it was extended beyond its result."""
+        if run.state is RunState.FINISHED and run.result is not None:
+            extended = record.read_json(run.folder / record.EXTENSION)
+            return extended is not None and extended.get("after") == run.result.get("t")
+        return run.state in (RunState.QUEUED, RunState.STOPPED, RunState.FAILED, RunState.LOST)
+
+    def extend(self, run: Run, epochs: int) -> None:
+        """Let a finished training run go on to `epochs` policy epochs at its next launch.
+
+        Its result so far is kept beside the new one, as result-1.json, result-2.json, …
+
+        Raises:
+            StoreError: it is not finished, was trained for as long already, or its schedule knows its whole length.
+        """
+        from engine.config import ConfigError, TrainConfig, from_toml
+
+        run = read_run(run.folder)
+        if run.job != "train" or run.state is not RunState.FINISHED or run.result is None:
+            raise StoreError(f"{run.id} is {run.state.value}: --epochs continues finished training runs")
+        path = run.folder / record.CONFIG
+        try:
+            config = from_toml(TrainConfig, path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError, ConfigError) as error:
+            raise StoreError(str(error)) from None
+        earlier = record.read_json(run.folder / record.EXTENSION) or {}
+        trained = max(config.policy.epochs, int(earlier.get("epochs") or 0))
+        if epochs <= trained:
+            raise StoreError(f"{run.id} was trained for {trained} epochs already: --epochs must be more")
+        if config.sac.actor_schedule != "constant" and config.algorithm != "bc":
+            raise StoreError(
+                f"{run.id}: sac.actor_schedule = {config.sac.actor_schedule} brought the actor's step size to 0 over "
+                f"{trained} epochs, so going on would learn nothing; start a run with --set policy.epochs={epochs}"
+            )
+        if not (run.folder / record.CHECKPOINTS / "state.safetensors").exists():
+            raise StoreError(f"{run.id} has no checkpoint to go on from")
+        number = 1 + sum(1 for _ in run.folder.glob("result-*.json"))
+        record.write_json(run.folder / f"result-{number}.json", run.result)
+        record.write_json(run.folder / record.EXTENSION, {"epochs": epochs, "after": run.result.get("t")})
 
     def stop(self, run: Run) -> None:
         """Ask the engine of `run` to stop: it keeps what it has and ends within seconds."""

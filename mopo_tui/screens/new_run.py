@@ -11,7 +11,7 @@ from textual.containers import Grid, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
-from engine.config import ALGORITHMS, DEFAULT_PRESET, PRESETS, ConfigError, TrainConfig
+from engine.config import ALGORITHMS, DEFAULT_PRESET, MODEL_BASED, PRESETS, ConfigError, TrainConfig
 from engine.tasks import all_tasks
 from mopo_tui.actions import bindings
 from mopo_tui.manager import LaunchError, Run, Store, StoreError
@@ -25,6 +25,8 @@ Resolve = Callable[[Mapping[str, Any]], TrainConfig]
 ABOUT_ALGORITHM = {
     "mopo": "MOPO: SAC on model rollouts whose reward is penalised by λu",
     "mbpo": "MBPO: the same without the penalty (λ = 0)",
+    "sac": "SAC: model-free, on the batch as if it were a replay buffer",
+    "bc": "BC: the batch's actions by maximum likelihood",
 }
 
 
@@ -80,9 +82,10 @@ class NewRunScreen(ModalScreen[Run | None]):
         self._config = config
         self.query_one("#problem", Static).update("")
         epochs, updates = config.policy.epochs, config.policy.updates_per_epoch
+        rollout = f"λ {config.rollout.coefficient:g}  h {config.rollout.length}  "
         about = (
             f"{ABOUT_ALGORITHM[config.algorithm]}\n"
-            f"λ {config.rollout.coefficient:g}  h {config.rollout.length}  {epochs} epochs × {updates} updates, "
+            f"{rollout if config.algorithm in MODEL_BASED else ''}{epochs} epochs × {updates} updates, "
             f"{config.compute.threads} thread{'s' if config.compute.threads != 1 else ''}"
         )
         self.query_one("#about-run", Static).update(about)

@@ -3,67 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from engine_process import learning_metrics, new_run, smoke, start, wait_for
 
-from engine.config import BehaviourConfig, TrainConfig, resolve, to_toml
+from engine.config import BehaviourConfig
 from engine.config import make as make_config
-from engine.record import METRICS, create_run, metric, read_json, read_rows
-
-Start = Callable[..., subprocess.Popen[str]]
+from engine.record import METRICS, metric, read_json, read_rows
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One data root and Minari folder for all of these runs: the dataset is built by the first that needs it."""
     return tmp_path_factory.mktemp("home")
-
-
-def environment(home: Path) -> dict[str, str]:
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    return {**os.environ, **threads, "MINARI_DATASETS_PATH": str(home / "minari")}
-
-
-def new_run(home: Path, folder: Path, config: TrainConfig | BehaviourConfig) -> Path:
-    create_run(folder, {"id": folder.name, "job": config.kind, "paths": {"data": str(home / "data")}}, to_toml(config))
-    return folder
-
-
-def smoke(**overrides: object) -> TrainConfig:
-    values = {"task": "halfcheetah-medium-replay", "preset": "smoke", "compute.threads": 1, **overrides}
-    return resolve([("test", values)]).config
-
-
-def start(home: Path, folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "engine", str(folder)],
-        cwd=folder,
-        env=environment(home),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
-def learning_metrics(folder: Path) -> list[tuple[int, str, dict[str, float]]]:
-    rows, _ = read_rows(folder / METRICS)
-    return [
-        (row["step"], row["stage"], {k: v for k, v in row["m"].items() if not k.startswith("speed/")}) for row in rows
-    ]
 
 
 def test_a_smoke_run_from_nothing_finishes_within_20_s_and_records_all_of_it(home: Path, tmp_path: Path) -> None:

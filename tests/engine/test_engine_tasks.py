@@ -88,6 +88,9 @@ def test_each_source_seed_size_and_environment_has_its_own_name() -> None:
     assert one.startswith("file/x-")
     # An own reward makes the cache the task's own: the references in it are on that reward.
     assert identifier("halfcheetah-jump", dataset__source="/a/x.hdf5").endswith("@halfcheetah-jump")
+    turned = identifier("ant-angle", dataset__source="/a/x.hdf5", environment__angle=45.0)
+    assert turned.endswith("@ant-angle-angle45")
+    assert identifier("hopper-medium", dataset__source="/b/../a/x.hdf5") == one
 
 
 def test_a_presets_size_is_that_of_a_dataset_to_be_collected() -> None:
@@ -205,7 +208,8 @@ def test_a_fault_in_the_file_is_one_line_with_its_place(tmp_path: Path, text: st
     assert "\n" not in str(problem.value)
 
 
-def test_the_table_needs_no_library(own: Path) -> None:
+@pytest.mark.usefixtures("own")
+def test_the_table_needs_no_library() -> None:
     code = (
         "import sys; from engine.tasks import task; task('my-hopper'); import engine.config, engine.data_source; "
         "print([m for m in ('numpy', 'torch', 'gymnasium', 'my_envs') if m in sys.modules])"

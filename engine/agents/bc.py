@@ -1,0 +1,106 @@
+"""Behaviour cloning: maximum likelihood of the batch's actions under the tanh-Gaussian policy that SAC uses."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from engine.agents.adam import adam_, bias_corrections, correction
+from engine.agents.networks import glorot_uniform, layers, mlp
+from engine.agents.sac import Batch, Networks
+from engine.compute import Compute
+from engine.config import Bc, Sac
+
+# Actions at ±1 have no finite counterpart before the tanh.
+LARGEST_ACTION = 1 - 1e-6
+
+
+def log_likelihood(actor: Tensor, networks: Networks, observation: Tensor, action: Tensor) -> Tensor:
+    """log π(a|s) of given actions, (batch,): with u = atanh(a), Σ log N(u; μ, σ²) − log(1 − a²).
+
+    Args:
+        observation: (batch, obs).
+        action: (batch, act) in [−1, 1], taken as at most 1 − 1e-6.
+    """
+    s = networks.settings
+    mean, log_std = mlp(layers(networks.actor, actor), observation).chunk(2, dim=-1)
+    log_std = log_std.clamp(s.log_std_min, s.log_std_max)
+    u = torch.atanh(action.clamp(-LARGEST_ACTION, LARGEST_ACTION))
+    normal = -0.5 * ((u - mean) * torch.exp(-log_std)).square() - log_std - 0.5 * math.log(2 * math.pi)
+    # log(1 − tanh(u)²) = 2(log 2 − u − softplus(−2u))
+    return (normal - 2 * (math.log(2) - u - softplus(-2 * u))).sum(-1)
+
+
+def bc_loss(actor: Tensor, networks: Networks, batch: Batch) -> Tensor:
+    """J(π) = −E[log π(a|s)] over the batch."""
+    return -log_likelihood(actor, networks, batch.observation, batch.action).mean()
+
+
+class BC:
+    """The cloned policy, one flat vector.
+
+    Args:
+        policy: hidden sizes and the clip of log σ.
+    """
+
+    metrics: tuple[str, ...] = ("policy/bc_loss",)
+
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        settings: Bc,
+        policy: Sac,
+        compute: Compute,
+        generator: torch.Generator,
+    ) -> None:
+        self.settings = policy
+        self.networks = Networks(observation_dim, action_dim, policy)
+        self.parameters = glorot_uniform(self.networks.actor, generator).to(compute.device)
+        self.m, self.v = torch.zeros_like(self.parameters), torch.zeros_like(self.parameters)
+        self.updates = 0
+        self._corrections = bias_corrections(compute.device)
+        self._lr = torch.tensor(settings.lr, device=compute.device)
+        self._step = compute.compile(self._gradient_step)
+
+    @property
+    def actor(self) -> Tensor:
+        """The actor's flat parameters."""
+        return self.parameters
+
+    def anneal(self, finished: float) -> None:
+        """BC's step size is constant."""
+
+    def noise(self, rows: int, generator: torch.Generator) -> Tensor:
+        """BC samples nothing."""
+        del rows, generator
+        return torch.empty(0)
+
+    def update(self, rows: Tensor, noise: Tensor) -> Tensor:
+        """One gradient step on packed transitions; the loss, (1,)."""
+        del noise
+        corrections = correction(self._corrections, self.updates)
+        self.updates += 1
+        loss: Tensor = self._step(self.parameters, self.m, self.v, corrections, self._lr, rows)
+        return loss
+
+    def _gradient_step(
+        self, actor: Tensor, m: Tensor, v: Tensor, corrections: Tensor, lr: Tensor, rows: Tensor
+    ) -> Tensor:
+        batch = Batch.of_rows(rows, self.networks.observation_dim, self.networks.action_dim)
+        loss: Tensor
+        gradient, loss = torch.func.grad_and_value(bc_loss)(actor, self.networks, batch)
+        adam_(actor, gradient, m, v, corrections, lr)
+        return loss[None]
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything a checkpoint needs, as named tensors."""
+        return {"parameters": self.parameters, "m": self.m, "v": self.v, "updates": torch.tensor(self.updates)}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        for name in ("parameters", "m", "v"):
+            getattr(self, name).copy_(state[name])
+        self.updates = int(state["updates"])

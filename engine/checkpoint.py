@@ -1,0 +1,70 @@
+"""The last complete state of a training run: one safetensors file with JSON about it in its header, replaced atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from engine.control import CheckpointError
+
+STATE, MODEL = "state.safetensors", "model.safetensors"
+_KEY = "mopo"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Named tensors, and what else is to be known of them (JSON)."""
+
+    tensors: dict[str, Tensor]
+    about: dict[str, Any]
+
+    def under(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin with `prefix`/, without it."""
+        return {k.removeprefix(f"{prefix}/"): v for k, v in self.tensors.items() if k.startswith(f"{prefix}/")}
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Replace `path` whole; a kill or a full disk leaves the file that was there.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    from safetensors.torch import save as encoded
+
+    data = encoded({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {_KEY: json.dumps(about)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def load(path: Path) -> Saved | None:
+    """What `save` wrote; None where there is no such file.
+
+    Raises:
+        CheckpointError: the file is torn or another one.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as f:
+            about = json.loads((f.metadata() or {})[_KEY])
+            # Copies: the file is mapped, and may be replaced while its tensors are in use.
+            return Saved({name: f.get_tensor(name).clone() for name in f.keys()}, about)  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: damaged, or no checkpoint of this program ({error})") from None

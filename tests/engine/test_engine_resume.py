@@ -1,0 +1,94 @@
+"""Exact resume: a run that is killed at random moments of every stage ends with the numbers of one that is not."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from engine_process import new_run, smoke, start, wait_for
+
+from engine.config import TrainConfig
+from engine.record import EVENTS, HISTOGRAMS, METRICS, read_json, read_rows
+
+STAGES = ("dynamics", "policy", "evaluation")
+
+
+def config(**more: object) -> TrainConfig:
+    return smoke(
+        **{
+            "dataset.size": 6000,
+            "dynamics.max_epochs": 4,
+            "dynamics.patience": 10,
+            "policy.epochs": 8,
+            "policy.updates_per_epoch": 60,
+            "rollout.retain_rounds": 3,
+            "evaluation.every": 2,
+            "evaluation.final_episodes": 3,
+            "compute.reuse": False,
+            **more,
+        }
+    )
+
+
+def learnt(folder: Path) -> dict[tuple[int, str], object]:
+    """What a reader keeps: the last value of each learning metric and histogram per step."""
+    kept: dict[tuple[int, str], object] = {}
+    for row in read_rows(folder / METRICS)[0]:
+        for name, value in row["m"].items():
+            if not name.startswith("speed/"):
+                kept[row["step"], name] = (value, row.get("update"), row["epoch"])
+    for row in read_rows(folder / HISTOGRAMS)[0]:
+        for name, counts in row["counts"].items():
+            kept[row["step"], f"histogram {name}"] = counts
+    return kept
+
+
+def scores(folder: Path) -> dict[str, object]:
+    result = read_json(folder / "result.json")
+    assert result is not None
+    return {key: result[key] for key in ("final", "mean_last_10", "best", "step", "update")}
+
+
+def killed(home: Path, folder: Path, stage: str, after: float, number: int = signal.SIGKILL) -> None:
+    """One attempt that is ended `after` seconds into `stage`, or that ends before."""
+    begun = len(read_rows(folder / EVENTS)[0])
+    process = start(home, folder)
+
+    def entered() -> bool:
+        rows = read_rows(folder / EVENTS)[0][begun:]
+        return process.poll() is not None or any(row["kind"] == "stage" and row["stage"] == stage for row in rows)
+
+    wait_for(entered, 120)
+    time.sleep(after)
+    process.send_signal(number)
+    assert process.wait(timeout=60) in (-signal.SIGKILL, 143, 130, 0)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.mark.parametrize(("algorithm", "kills"), [("mopo", 2), ("sac", 1), ("bc", 1)])
+def test_a_run_killed_in_every_stage_ends_with_the_same_numbers(
+    home: Path, tmp_path: Path, algorithm: str, kills: int
+) -> None:
+    chosen = config(
+        algorithm=algorithm,
+        **{"sac.actor_schedule": "cosine", "rollout.initial_length": 2} | ({"rollout.growth_epochs": 5}),
+    )
+    whole, broken = new_run(home, tmp_path / "whole", chosen), new_run(home, tmp_path / "broken", chosen)
+    assert start(home, whole).wait(timeout=180) == 0
+    moments = random.Random(7)
+    for stage in STAGES[0 if algorithm == "mopo" else 1 :]:
+        for _ in range(kills):
+            killed(home, broken, stage, moments.uniform(0.0, 1.2))
+    assert start(home, broken).wait(timeout=180) == 0
+    assert learnt(broken) == learnt(whole)
+    assert scores(broken) == scores(whole)
+    for name in ("final.safetensors", "best.safetensors"):
+        assert (broken / "checkpoints" / name).read_bytes() == (whole / "checkpoints" / name).read_bytes()
+    assert (broken / "checkpoints" / "state.safetensors").stat().st_size < 30e6
