@@ -25,6 +25,7 @@ from engine.tasks import OURS, SOURCES, task
 MODEL_BASED = ("mopo", "mbpo")
 ALGORITHMS = (*MODEL_BASED, "sac", "bc")
 PRESETS = tuple(PRESET_VALUES)
+UNCERTAINTIES = ("max_aleatoric", "max_disagreement", "ensemble_std")
 DEFAULT_PRESET = "quick"
 MINIMUM_ROWS = 100  # of a dataset
 
@@ -99,9 +100,7 @@ class Rollout:
     starts: int = option(50_000, "start states per round", minimum=1)
     retain_rounds: int = option(5, "rounds kept in the model buffer", minimum=1)
     real_fraction: float = option(0.05, "share of real transitions in a batch", minimum=0.0, maximum=1.0)
-    uncertainty: str = option(
-        "max_aleatoric", "the u of the penalty", choices=("max_aleatoric", "max_disagreement", "ensemble_std")
-    )
+    uncertainty: str = option("max_aleatoric", "the u of the penalty", choices=UNCERTAINTIES)
     clip: bool = option(False, "clip predicted rewards and states to the range of the data")
     initial_length: int = option(0, "h of the first epoch, growing to rollout.length; 0: rollout.length", minimum=0)
     growth_epochs: int = option(0, "epochs over which h grows linearly from initial_length", minimum=0)

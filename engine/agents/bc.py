@@ -87,12 +87,16 @@ class BC:
         loss: Tensor = self._step(self.parameters, self.m, self.v, corrections, self._lr, rows)
         return loss
 
+    def loss(self, actor: Tensor, batch: Batch) -> Tensor:
+        """What is minimised over the actor's flat parameters."""
+        return bc_loss(actor, self.networks, batch)
+
     def _gradient_step(
         self, actor: Tensor, m: Tensor, v: Tensor, corrections: Tensor, lr: Tensor, rows: Tensor
     ) -> Tensor:
         batch = Batch.of_rows(rows, self.networks.observation_dim, self.networks.action_dim)
         loss: Tensor
-        gradient, loss = torch.func.grad_and_value(bc_loss)(actor, self.networks, batch)
+        gradient, loss = torch.func.grad_and_value(self.loss)(actor, batch)
         adam_(actor, gradient, m, v, corrections, lr)
         return loss[None]
 
