@@ -35,8 +35,28 @@ def deterministic(policy: Policy) -> Actor:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """What happened in one episode of T steps.
+
+    Attributes:
+        observations: s_0 … s_T, (T + 1, obs) float32.
+        actions: (T, act) float32.
+        rewards: (T,) float64.
+        terminated: whether the environment ended it; else the time limit did.
+    """
+
+    observations: NDArray[np.float32]
+    actions: NDArray[np.float32]
+    rewards: NDArray[np.float64]
+    terminated: bool
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+
+@dataclass(frozen=True)
 class Episodes:
-    """Undiscounted returns of complete episodes, each (episodes,).
+    """Returns of complete episodes, each (episodes,); undiscounted but for `discounted`.
 
     Attributes:
         returns: on the environment's own reward.
@@ -44,12 +64,21 @@ class Episodes:
             (info["behaviour_reward"]); else the same.
         progress: the return less the survive reward.
         lengths: steps.
+        discounted: Σ_t γ^t r_t on the environment's own reward, where a discount was given.
+        recorded: the episodes themselves, where they were kept.
     """
 
     returns: NDArray[np.float64]
     behaviour_returns: NDArray[np.float64]
     progress: NDArray[np.float64]
     lengths: NDArray[np.float64]
+    discounted: NDArray[np.float64] | None = None
+    recorded: tuple[Recorded, ...] = ()
+
+
+def discounted_return(rewards: NDArray[np.float64], discount: float) -> float:
+    """Σ_t γ^t r_t of the rewards (T,) of one episode."""
+    return float(rewards @ discount ** np.arange(len(rewards)))
 
 
 def run_episodes(
@@ -58,33 +87,52 @@ def run_episodes(
     episodes: int,
     stream: tuple[object, ...],
     after_steps: Callable[[int], object] = lambda _: None,
+    discount: float | None = None,
+    keep: bool = False,
 ) -> Episodes:
     """Run `episodes` complete episodes, each from its own seed and with its own random stream.
 
     Args:
         stream: names the seeds, such as (seed, "evaluation", epoch).
         after_steps: called with the number of finished episodes every 100 steps and after each episode; may raise to stop.
+        discount: γ of the discounted returns; None: there are none.
+        keep: whether to keep what happened: observations, actions and rewards.
     """
-    totals = np.zeros((4, episodes))
+    totals, discounted = np.zeros((4, episodes)), np.zeros(episodes)
+    recorded: list[Recorded] = []
     for episode in range(episodes):
         rng = numpy_generator(*stream, episode, "actions")
         observation, _ = env.reset(seed=key(*stream, episode) % 2**31)
-        steps, done = 0, False
+        observations = [np.array(observation, dtype=np.float32)]
+        actions: list[NDArray[np.float32]] = []
+        rewards: list[float] = []
+        done = False
         while not done:
-            observation, reward, terminated, truncated, info = env.step(actor(observation, rng))
+            action = actor(observation, rng)
+            observation, reward, terminated, truncated, info = env.step(action)
             value = float(reward)
+            rewards.append(value)
+            if keep:
+                observations.append(np.array(observation, dtype=np.float32))
+                actions.append(np.array(action, dtype=np.float32))
             totals[:, episode] += (
                 value,
                 float(info.get("behaviour_reward", value)),
                 value - float(info.get("reward_survive", 0.0)),
                 1.0,
             )
-            steps += 1
-            if steps % POLL_STEPS == 0:
+            if len(rewards) % POLL_STEPS == 0:
                 after_steps(episode)
             done = terminated or truncated
+        if discount is not None:
+            discounted[episode] = discounted_return(np.array(rewards), discount)
+        if keep:
+            recorded.append(Recorded(np.stack(observations), np.stack(actions), np.array(rewards), bool(terminated)))
         after_steps(episode + 1)
-    return Episodes(*totals)
+    returns, behaviour_returns, progress, lengths = totals
+    return Episodes(
+        returns, behaviour_returns, progress, lengths, None if discount is None else discounted, tuple(recorded)
+    )
 
 
 def spread(returns: NDArray[np.float64]) -> dict[str, float]:

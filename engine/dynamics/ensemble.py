@@ -20,6 +20,27 @@ from engine.config import Dynamics
 MAX_LOG_VARIANCE, MIN_LOG_VARIANCE = 0.5, -10.0
 BOUND_WEIGHT = 0.01
 SMALLEST_STD = 1e-12
+# Squarings of WᵀW in `largest_singular_value`: 2¹² steps of power iteration.
+SQUARINGS = 12
+SMALLEST_NORM = 1e-12
+
+
+def largest_singular_value(weight: Tensor) -> Tensor:
+    """σ₁ of each matrix, (members, in, out) -> (members, 1, 1), by power iteration on WᵀW from a fixed vector.
+
+    Squaring the normalised WᵀW over and over does 2ᵏ steps in k small products; what is left of the error is below a thousandth
+    even where σ₂ is close to σ₁. The right singular vector v counts as a constant, so the gradient of ‖Wv‖ is u vᵀ, that of σ₁.
+    """
+    power = weight.detach().mT @ weight.detach()
+    for _ in range(SQUARINGS):
+        power = power / torch.linalg.matrix_norm(power, keepdim=True).clamp(min=SMALLEST_NORM)
+        power = power @ power
+    # No two entries alike: no symmetry of W makes the first singular vector orthogonal to it.
+    start = torch.arange(1, weight.shape[-1] + 1, dtype=weight.dtype, device=weight.device).sqrt().cos()
+    v = power @ start[:, None]
+    v = v / v.norm(dim=-2, keepdim=True).clamp(min=SMALLEST_NORM)
+    norm: Tensor = (weight @ v).norm(dim=-2, keepdim=True)
+    return norm
 
 
 @dataclass(frozen=True)
@@ -43,9 +64,14 @@ class Normaliser:
 class Ensemble:
     """Shapes of the ensemble and what it computes from a flat parameter vector.
 
+    With `settings.spectral_norm` the log-variance head is divided by its largest singular value, so that log σ² before its clamp
+    is 1-Lipschitz in the last hidden layer. The first arXiv version of Yu et al. took its penalty from a spectrally normalised
+    variance model, Lipschitz in (s, a) itself. Here the variance head stands on a trunk that it shares with the mean and that
+    stays free, as the mean's head does: the bound begins at the last hidden layer.
+
     Args:
         observation_dim, action_dim: sizes.
-        settings: members, hidden sizes, weight decays.
+        settings: members, hidden sizes, weight decays, spectral norm.
     """
 
     def __init__(self, observation_dim: int, action_dim: int, settings: Dynamics) -> None:
@@ -99,7 +125,10 @@ class Ensemble:
         for i in range(len(self.settings.hidden)):
             h = silu(mm(h, p[f"trunk{i}/weight"]) + p[f"trunk{i}/bias"])
         mean = mm(h, p["mean/weight"]) + p["mean/bias"]
-        log_variance = mm(h, p["log_variance/weight"]) + p["log_variance/bias"]
+        weight = p["log_variance/weight"]
+        if self.settings.spectral_norm:
+            weight = weight / largest_singular_value(weight).clamp(min=SMALLEST_NORM)
+        log_variance = mm(h, weight) + p["log_variance/bias"]
         high, low = p["max_log_variance"], p["min_log_variance"]
         log_variance = high - softplus(high - log_variance)
         log_variance = low + softplus(log_variance - low)

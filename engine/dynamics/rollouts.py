@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,12 +16,40 @@ from engine.dynamics.ensemble import Model
 from engine.dynamics.termination import TERMINATIONS
 from engine.dynamics.uncertainty import UNCERTAINTIES, histogram_counts
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = TypeVar("Array", Tensor, NDArray[np.float64])
+
 # Rows per call: these stay in the processor's cache through all layers.
 CHUNK = 1000
 # A next observation beyond this, or not finite, has left every simulator's range.
 DIVERGED = 100.0
 # torch.quantile takes 16 million values at most; evenly spaced ones stand for more.
 QUANTILE_ROWS = 4_000_000
+
+
+def penalised(reward: Array, u: Array, coefficient: float) -> Array:
+    """r̃(s, a) = r̂(s, a) − λ u(s, a), the reward that MOPO optimises (Yu et al. 2020, algorithm 2); any shape."""
+    return reward - coefficient * u
+
+
+def rollout_length(epoch: int, length: int, initial_length: int, growth_epochs: int) -> int:
+    """h of a policy epoch (from 1): linear from `initial_length` in the first to `length` after `growth_epochs` more, rounded.
+
+    With `initial_length` 0 it is `length` throughout; with `growth_epochs` 0 from the second epoch on.
+    """
+    if initial_length == 0:
+        return length
+    share = min(1.0, (epoch - 1) / max(1, growth_epochs))
+    return initial_length + round((length - initial_length) * share)
+
+
+def data_range(rows: Tensor, observation_dim: int, action_dim: int) -> tuple[Tensor, Tensor]:
+    """Lowest and highest (r, s') of packed rows (n, 2·obs + act + 2), each (1 + obs,): the `clip` of a Roller."""
+    outcomes = rows[:, observation_dim + action_dim : -1]
+    return outcomes.amin(0), outcomes.amax(0)
 
 
 class ModelBuffer:
@@ -81,6 +110,10 @@ class Roller:
         model: the fitted ensemble.
         termination, uncertainty: names in their tables.
         coefficient: λ of the penalty.
+        clip: lowest and highest (r, s'), each (1 + obs,), to which samples are clipped before the penalty is taken off; None:
+            they stay as drawn. The divergence guards and the termination look at the sample before the clip: after it no guard
+            would see a diverged prediction, which would stay as a state at the edge of the data, and a robot that falls would
+            stand again where the data hold no fall. A terminal row's s' is multiplied by 1 − d = 0 wherever it is used.
     """
 
     def __init__(
@@ -91,17 +124,32 @@ class Roller:
         uncertainty: str,
         coefficient: float,
         compute: Compute,
+        clip: tuple[Tensor, Tensor] | None = None,
     ) -> None:
-        self._networks, self._model, self._coefficient = networks, model, coefficient
+        self._networks, self._model, self._clip = networks, model, clip
+        self.coefficient = coefficient
         self._terminal = TERMINATIONS[termination]
         self._u = UNCERTAINTIES[uncertainty]
         self._elites = torch.tensor(model.elites, device=compute.device)
         self._step = compute.compile(self._model_step)
 
+    @property
+    def observation_std(self) -> Tensor:
+        """Standard deviation of each dimension of s over the batch (its train split), (obs,)."""
+        return self._model.normaliser.std[: self._model.ensemble.observation_dim]
+
+    def predict(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """What the model expects of given pairs: the elites' average mean of (r, s'), (batch, 1 + obs), and u, (batch,)."""
+        expected, us = [], []
+        for s, a in zip(observation.split(CHUNK), action.split(CHUNK), strict=True):
+            mean, log_variance = self._model.predict(s, a)
+            expected.append(mean[self._elites].mean(0))
+            us.append(self._u(mean, log_variance))  # over all members
+        return torch.cat(expected), torch.cat(us)
+
     def uncertainty(self, observation: Tensor, action: Tensor) -> Tensor:
         """u(s, a) of given pairs, (batch,)."""
-        chunks = zip(observation.split(CHUNK), action.split(CHUNK), strict=True)
-        return torch.cat([self._u(*self._model.predict(s, a)) for s, a in chunks])
+        return self.predict(observation, action)[1]
 
     def _model_step(
         self, actor: Tensor, observation: Tensor, action_noise: Tensor, noise: Tensor, member: Tensor
@@ -113,14 +161,30 @@ class Roller:
         rows = torch.arange(len(observation), device=observation.device)
         # Each row takes the sample of its own random elite.
         sample = mean[member, rows] + torch.exp(0.5 * log_variance[member, rows]) * noise
+        terminal = self._terminal(sample[:, 1:])
+        dropped = ~(torch.isfinite(sample).all(1) & torch.isfinite(u) & (sample[:, 1:].abs() < DIVERGED).all(1))
+        if self._clip is not None:
+            sample = sample.clamp(*self._clip)
         reward, next_observation = sample[:, 0], sample[:, 1:]
-        penalised = reward - self._coefficient * u
-        terminal = self._terminal(next_observation)
-        dropped = ~(torch.isfinite(sample).all(1) & torch.isfinite(u) & (next_observation.abs() < DIVERGED).all(1))
         packed = torch.cat(
-            [observation, action, penalised[:, None], next_observation, terminal[:, None].to(sample.dtype)], dim=1
+            [
+                observation,
+                action,
+                penalised(reward, u, self.coefficient)[:, None],
+                next_observation,
+                terminal[:, None].to(sample.dtype),
+            ],
+            dim=1,
         )
         return packed, u, reward, dropped
+
+    def _draws(self, n: int, like: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Noise of the action, noise of the model and an elite for each of n rows, on the device of `like`."""
+        # Drawn on the CPU, so that every device sees the same stream.
+        action_noise = torch.randn(n, self._networks.action_dim, generator=generator).to(like.device)
+        noise = torch.randn(n, like.shape[1] + 1, generator=generator).to(like.device)
+        member = self._elites[torch.randint(len(self._elites), (n,), generator=generator).to(like.device)]
+        return action_noise, noise, member
 
     def _chunked_step(self, actor: Tensor, s: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         """`_model_step` on any number of rows, in chunks of one compiled shape; the last is padded and cut."""
@@ -129,12 +193,24 @@ class Roller:
             n = len(chunk)
             if n < CHUNK:
                 chunk = torch.cat([chunk, chunk[:1].expand(CHUNK - n, -1)])
-            # Drawn on the CPU, so that every device sees the same stream.
-            action_noise = torch.randn(CHUNK, self._networks.action_dim, generator=generator).to(s.device)
-            noise = torch.randn(CHUNK, s.shape[1] + 1, generator=generator).to(s.device)
-            member = self._elites[torch.randint(len(self._elites), (CHUNK,), generator=generator).to(s.device)]
-            parts.append(tuple(t[:n] for t in self._step(actor, chunk, action_noise, noise, member)))
+            parts.append(tuple(t[:n] for t in self._step(actor, chunk, *self._draws(CHUNK, s, generator))))
         return tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
+
+    def evaluation_step(
+        self, actor: Tensor, s: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A model step of the policy as it is evaluated, with its mean action; otherwise as rollouts take it.
+
+        Not compiled, so that a hundred rows cost no padded chunk; meant for a few thousand at most.
+
+        Args:
+            s: (n, obs).
+
+        Returns:
+            packed rows with the penalised reward, u, the reward before the penalty, and which rows a guard drops.
+        """
+        action_noise, noise, member = self._draws(len(s), s, generator)
+        return self._model_step(actor, s, torch.zeros_like(action_noise), noise, member)
 
     def roll(
         self,
@@ -186,7 +262,7 @@ class Roller:
         return Round(
             transitions=len(u),
             mean_reward=float(reward.mean()),
-            mean_penalty=self._coefficient * float(u.mean()),
+            mean_penalty=self.coefficient * float(u.mean()),
             mean_length=made / len(starts),
             terminal_fraction=terminal_rows / made,
             dropped_fraction=dropped_rows / made,

@@ -26,8 +26,34 @@ def max_aleatoric(mean: Tensor, log_variance: Tensor) -> Tensor:
     return u
 
 
+def max_disagreement(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """u(s, a) = max_i ‖μ_i(s, a) − mean_j μ_j(s, a)‖₂ over the observation dimensions: the official code's alternative.
+
+    The reward's disagreement does not count, and a lone member disagrees with nobody: u = 0. Arguments and result as above.
+    """
+    del log_variance
+    states = mean[..., 1:]
+    u: Tensor = (states - states.mean(0)).norm(dim=-1).amax(0)
+    return u
+
+
+def ensemble_std(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """u(s, a) = ‖σ*(s, a)‖₂, the standard deviation of the members' Gaussian mixture, over reward and observation (Lu et al. 2022).
+
+    σ*² = mean_i(σ_i² + μ_i²) − (mean_i μ_i)² is computed as mean_i σ_i² + mean_i (μ_i − mean_j μ_j)², which cannot cancel where
+    the means are large and alike. Arguments and result as above.
+    """
+    aleatoric = torch.exp(log_variance).mean(0)
+    epistemic = (mean - mean.mean(0)).square().mean(0)
+    return (aleatoric + epistemic).sum(-1).sqrt()
+
+
 # name in `rollout.uncertainty` -> function of all members' Gaussians
-UNCERTAINTIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"max_aleatoric": max_aleatoric}
+UNCERTAINTIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "max_aleatoric": max_aleatoric,
+    "max_disagreement": max_disagreement,
+    "ensemble_std": ensemble_std,
+}
 
 
 def histogram_counts(u: Tensor) -> Sequence[int]:

@@ -1,22 +1,24 @@
-"""The ensemble's loss, penalty, early stopping and elites against plain float64 formulas; rollouts against what they promise."""
+"""The ensemble's loss, spectral norm, early stopping and elites against plain formulas; rollouts against what they promise."""
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from engine.agents.networks import layers, mlp
 from engine.agents.sac import Networks
 from engine.compute import Compute
 from engine.config import Dynamics, Sac
 from engine.control import Diverged
-from engine.dynamics.ensemble import Ensemble, Model, Normaliser, targets_of
-from engine.dynamics.rollouts import ModelBuffer, Roller
+from engine.dynamics.ensemble import Ensemble, Model, Normaliser, largest_singular_value, targets_of
+from engine.dynamics.rollouts import ModelBuffer, Roller, Round, data_range, penalised, rollout_length
+from engine.dynamics.termination import TERMINATIONS
 from engine.dynamics.training import DynamicsEpoch, EarlyStopping, fit, pick_elites, split_holdout
-from engine.dynamics.uncertainty import histogram_counts, max_aleatoric
-from engine.record import histogram_edges
 
 OBS, ACT = 4, 2
 SMALL = Dynamics(members=3, elites=2, hidden=(8, 8), weight_decay=(0.1, 0.2, 0.3, 0.4), batch_size=32, max_epochs=3)
@@ -80,12 +82,76 @@ def test_initial_weights_are_truncated_normals_of_the_stated_width() -> None:
     assert float(views["min_log_variance"].unique()) == -10
 
 
-def test_penalty_is_the_largest_norm_of_the_standard_deviations_over_all_members() -> None:
-    mean = torch.randn(3, 10, 5, generator=seeded(1))
-    lv = torch.randn(3, 10, 5, generator=seeded(2))
-    std = np.sqrt(np.exp(lv.double().numpy()))
-    expected = np.sqrt((std**2).sum(-1)).max(0)
-    np.testing.assert_allclose(max_aleatoric(mean, lv).numpy(), expected, rtol=1e-5)
+def test_largest_singular_values_are_those_of_the_decomposition() -> None:
+    for shape in ((7, 200, 28), (3, 8, 5), (2, 4, 30), (1, 6, 1)):
+        weight = torch.randn(shape, generator=seeded(1))
+        norms = largest_singular_value(weight)
+        assert norms.shape == (shape[0], 1, 1)
+        torch.testing.assert_close(norms.flatten(), torch.linalg.matrix_norm(weight, ord=2), rtol=1e-5, atol=0)
+
+
+def test_singular_values_close_to_the_largest_do_not_mislead() -> None:
+    left = torch.linalg.qr(torch.randn(200, 28, generator=seeded(1)))[0]
+    right = torch.linalg.qr(torch.randn(28, 28, generator=seeded(2)))[0]
+    for gap in (0.0, 1e-5, 1e-4, 1e-3, 1e-2):
+        values = torch.ones(28)
+        values[1:] -= gap
+        assert float(largest_singular_value((left * values @ right)[None])) == pytest.approx(1, rel=5e-4)
+
+
+def test_opposite_columns_do_not_hide_from_the_power_iteration() -> None:
+    """The first right singular vector of such a weight is orthogonal to a vector of ones."""
+    column = torch.randn(6, 1, generator=seeded(1))
+    weight = torch.cat([column, -column], 1)[None]
+    assert float(largest_singular_value(weight)) == pytest.approx(float(column.norm()) * 2**0.5, rel=1e-5)
+
+
+def test_the_gradient_of_the_largest_singular_value_is_that_of_the_decomposition() -> None:
+    weight = torch.randn(3, 20, 6, generator=seeded(1))
+    ours = torch.func.grad(lambda w: largest_singular_value(w).sum())(weight)
+    expected = torch.func.grad(lambda w: torch.linalg.matrix_norm(w, ord=2).sum())(weight)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+SPECTRAL = dataclasses.replace(SMALL, spectral_norm=True)
+
+
+def test_spectral_norm_divides_the_variance_head_alone_and_is_off_by_default() -> None:
+    assert not Dynamics().spectral_norm
+    plain, flat, p = random_ensemble()
+    views = plain.layout.views(flat)
+    views["log_variance/weight"].mul_(torch.tensor([0.2, 1.0, 30.0])[:, None, None])
+    p["log_variance/weight"] = views["log_variance/weight"].double().numpy()
+    x = torch.randn(16, OBS + ACT, generator=seeded(2))
+    mean, log_variance = Ensemble(OBS, ACT, SPECTRAL).forward(flat, x)
+    assert torch.equal(mean, plain.forward(flat, x)[0])
+    p["log_variance/weight"] /= np.linalg.norm(p["log_variance/weight"], ord=2, axis=(1, 2), keepdims=True)
+    for i in range(3):
+        np.testing.assert_allclose(log_variance[i].numpy(), plain_forward(p, x.double().numpy(), i)[1], atol=1e-4)
+
+
+def test_the_loss_with_spectral_norm_has_a_gradient_that_numerical_differences_confirm() -> None:
+    Compute.choose(threads=1, gemm="stock", compiled=False)  # the route that multiplies in float64
+    ensemble, (_, flat, _) = Ensemble(OBS, ACT, SPECTRAL), random_ensemble()
+    x, y = (torch.randn(3, 16, n, generator=seeded(n)).double() for n in (OBS + ACT, OBS + 1))
+    flat = flat.double()
+    gradient = torch.func.grad(ensemble.loss)(flat, x, y)
+    assert torch.isfinite(gradient).all()
+    direction = torch.zeros_like(flat)
+    ensemble.layout.views(direction)["log_variance/weight"].normal_(generator=seeded(4))
+    step = 1e-5 * direction
+    difference = (ensemble.loss(flat + step, x, y) - ensemble.loss(flat - step, x, y)) / 2e-5
+    assert float(difference) == pytest.approx(float(gradient @ direction), rel=1e-4)
+
+
+def test_the_loss_with_spectral_norm_compiles_to_what_it_is_uncompiled() -> None:
+    ensemble = Ensemble(OBS, ACT, dataclasses.replace(SPECTRAL, hidden=(8,), weight_decay=(0.1, 0.2, 0.3)))
+    flat = ensemble.initial_parameters(seeded(1))
+    x, y = (torch.randn(3, 16, n, generator=seeded(n)) for n in (OBS + ACT, OBS + 1))
+    function = torch.func.grad_and_value(ensemble.loss)
+    compiled = Compute.choose(threads=1, compiled=True).compile(function)
+    for one, other in zip(compiled(flat, x, y), function(flat, x, y), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_prediction_adds_the_state_to_the_predicted_change_and_standardises_inputs() -> None:
@@ -214,9 +280,135 @@ def test_a_row_that_diverges_is_dropped_and_never_stored_as_terminal() -> None:
     assert float(rows[:, -1].sum()) == 0
 
 
-def test_a_terminal_row_is_kept_and_ends_its_rollout() -> None:
-    from engine.dynamics.termination import TERMINATIONS
+def test_a_row_that_diverges_is_dropped_even_where_the_task_calls_it_terminal() -> None:
+    """Not finite and out of range are terminal states of the hopper: stored as such they would claim a value of 0."""
+    model = fitted(linear_rows(1000, 0), 2)
+    starts = torch.zeros(1000, OBS)
+    starts[:, 0] = 1.2
+    starts[:10, 2] = 1e4
+    starts[10:15] = float("nan")
+    starts[15:20, 0] = -5.0  # fallen
+    networks = Networks(OBS, ACT, Sac(hidden=(8, 8)))
+    r = Roller(networks, model, "hopper", "max_aleatoric", 1.0, Compute.choose(compiled=False))
+    buffer = ModelBuffer(1, 1000, 12, "cpu")
+    rolled = r.roll(torch.zeros(networks.actor.size), starts, 1, buffer, seeded(7), lambda: None)
+    rows = buffer.gather(torch.arange(len(buffer)))
+    assert (rolled.dropped_fraction, len(rows)) == (0.015, 985)
+    assert torch.isfinite(rows).all()
+    assert torch.equal(rows[:, -1] == 1, TERMINATIONS["hopper"](rows[:, 7:11]))
+    assert rows[:5, -1].tolist() == [1] * 5
 
+
+def exact_model(changes: torch.Tensor, log_variance: float = -40.0) -> Model:
+    """Member i predicts r, s' − s = changes[i], (members, 1 + obs), whatever (s, a); all members are elites."""
+    settings = Dynamics(members=len(changes), elites=len(changes), hidden=(2,), weight_decay=(0.0,) * 3)
+    ensemble = Ensemble(OBS, ACT, settings)
+    flat = torch.zeros(ensemble.layout.size)
+    views = ensemble.layout.views(flat)
+    views["mean/bias"].copy_(changes[:, None])
+    views["log_variance/bias"].fill_(log_variance)
+    views["max_log_variance"].fill_(0.5)
+    views["min_log_variance"].fill_(-50.0)
+    normaliser = Normaliser(torch.zeros(OBS + ACT), torch.ones(OBS + ACT))
+    return Model(ensemble, flat, normaliser, tuple(range(len(changes))))
+
+
+def rolled_rows(
+    model: Model, starts: torch.Tensor, termination: str, clip: tuple[torch.Tensor, torch.Tensor] | None
+) -> tuple[torch.Tensor, Round]:
+    """One step of λ = 2 from each of `starts`."""
+    networks = Networks(OBS, ACT, Sac(hidden=(8, 8)))
+    r = Roller(networks, model, termination, "max_aleatoric", 2.0, Compute.choose(compiled=False), clip)
+    buffer = ModelBuffer(1, len(starts), 12, "cpu")
+    rolled = r.roll(torch.zeros(networks.actor.size), starts, 1, buffer, seeded(7), lambda: None)
+    return buffer.gather(torch.arange(len(buffer))), rolled
+
+
+def test_clipping_keeps_reward_and_state_in_the_range_of_the_data_and_takes_the_penalty_off_afterwards() -> None:
+    rows = linear_rows(1000, 0)
+    low, high = data_range(rows, OBS, ACT)
+    np.testing.assert_array_equal(low[1:].numpy(), rows[:, 7:11].numpy().min(0))
+    np.testing.assert_array_equal(high[:1].numpy(), rows[:, 6:7].numpy().max(0))
+    model = fitted(rows, 2)
+    starts = 3 * torch.randn(1000, OBS, generator=seeded(6))
+    (free, _), (clipped, rolled) = (rolled_rows(model, starts, "never", clip) for clip in (None, (low, high)))
+    u = roller(model, 0.0)[0].uncertainty(clipped[:, :OBS], clipped[:, OBS : OBS + ACT])
+    outcome = torch.cat([free[:, 6:7] + 2 * u[:, None], free[:, 7:11]], 1)
+    assert bool((outcome < low).any())
+    assert bool((outcome > high).any())
+    outcome = outcome.maximum(low).minimum(high)
+    torch.testing.assert_close(clipped[:, 7:11], outcome[:, 1:])
+    torch.testing.assert_close(clipped[:, 6], outcome[:, 0] - 2 * u, atol=1e-4, rtol=1e-4)
+    assert rolled.mean_reward == pytest.approx(float(outcome[:, 0].mean()), abs=1e-4)
+
+
+def test_a_diverged_prediction_is_dropped_and_not_clipped_into_range() -> None:
+    starts = torch.zeros(20, OBS)
+    starts[:5] = 99.5
+    starts[5:7] = float("nan")
+    model = exact_model(torch.tensor([[1.0, 1.0, 1.0, 1.0, 1.0]]))
+    clip = (torch.full((5,), -2.0), torch.full((5,), 2.0))
+    rows, rolled = rolled_rows(model, starts, "never", clip)
+    assert rolled.dropped_fraction == pytest.approx(7 / 20)
+    torch.testing.assert_close(rows[:, 7:11], torch.ones(13, OBS))
+
+
+def test_a_fall_that_the_data_do_not_hold_ends_the_rollout_though_it_is_clipped() -> None:
+    """All states of the data stand; the prediction falls below them. It is terminal, and its state is stored as clipped."""
+    starts = torch.zeros(20, OBS)
+    starts[:, 0] = 1.2
+    starts[:8, 0] = 0.9
+    model = exact_model(torch.tensor([[0.0, -0.3, 0.0, 0.0, 0.0]]))
+    clip = (torch.tensor([-1.0, 0.8, -1, -1, -1]), torch.tensor([1.0, 2.0, 1, 1, 1]))
+    rows, _ = rolled_rows(model, starts, "hopper", clip)
+    assert rows[:, -1].tolist() == [1.0] * 8 + [0.0] * 12
+    torch.testing.assert_close(rows[:, 7], torch.tensor([0.8] * 8 + [0.9] * 12))
+
+
+def test_penalised_reward_is_reward_less_lambda_u() -> None:
+    reward, u = torch.tensor([1.0, -2.0, 0.0]), torch.tensor([0.5, 0.0, 3.0])
+    assert penalised(reward, u, 2.0).tolist() == [0.0, -2.0, -6.0]
+    assert torch.equal(penalised(reward, u, 0.0), reward)
+    assert penalised(reward.double().numpy(), u.double().numpy(), 2.0).tolist() == [0.0, -2.0, -6.0]
+
+
+def test_the_rollout_length_grows_linearly_from_the_first_epoch() -> None:
+    assert [rollout_length(epoch, 5, 0, 100) for epoch in (1, 50, 1000)] == [5, 5, 5]
+    assert [rollout_length(epoch, 5, 1, 4) for epoch in range(1, 8)] == [1, 2, 3, 4, 5, 5, 5]
+    assert [rollout_length(epoch, 5, 2, 0) for epoch in (1, 2, 3)] == [2, 5, 5]
+    grown = [rollout_length(epoch, 25, 1, 100) for epoch in range(1, 200)]
+    assert (grown[0], grown[50], grown[100], grown[-1]) == (1, 13, 25, 25)
+    assert all(later - earlier in (0, 1) for earlier, later in itertools.pairwise(grown))
+
+
+def test_an_evaluation_step_takes_the_mean_action_and_otherwise_steps_as_rollouts_do() -> None:
+    model = exact_model(torch.tensor([[10.0, 1, 2, 3, 4], [20.0, 1, 2, 3, 4]]))
+    networks = Networks(OBS, ACT, Sac(hidden=(8, 8)))
+    actor = torch.randn(networks.actor.size, generator=seeded(5))
+    r = Roller(networks, model, "never", "max_disagreement", 0.5, Compute.choose(compiled=False))
+    s = torch.randn(400, OBS, generator=seeded(6))
+    rows, u, reward, dropped = r.evaluation_step(actor, s, seeded(7))
+    pre_tanh, _ = mlp(layers(networks.actor, actor), s).chunk(2, dim=1)
+    torch.testing.assert_close(rows[:, OBS : OBS + ACT], torch.tanh(pre_tanh))
+    torch.testing.assert_close(rows[:, 7:11], s + torch.tensor([1.0, 2, 3, 4]))
+    assert {round(float(v)) for v in reward.unique()} == {10, 20}
+    assert abs(int((reward < 15).sum()) - 200) < 40
+    torch.testing.assert_close(rows[:, 6], reward - 0.5 * u)
+    assert not dropped.any()
+
+
+def test_what_the_model_expects_is_the_average_of_the_elites_and_u_that_of_all_members() -> None:
+    model = dataclasses.replace(
+        exact_model(torch.tensor([[1.0, 0, 0, 0, 0], [3.0, 0, 0, 0, 2], [8.0, 0, 0, 0, 7]])), elites=(1, 0)
+    )
+    networks = Networks(OBS, ACT, Sac(hidden=(8, 8)))
+    r = Roller(networks, model, "never", "max_disagreement", 0.0, Compute.choose(compiled=False))
+    expected, u = r.predict(torch.zeros(1500, OBS), torch.zeros(1500, ACT))
+    torch.testing.assert_close(expected, torch.tensor([2.0, 0, 0, 0, 1]).expand(1500, -1))
+    torch.testing.assert_close(u, torch.full((1500,), 4.0))  # the third member's 7 less the average of 3
+
+
+def test_a_terminal_row_is_kept_and_ends_its_rollout() -> None:
     TERMINATIONS["test"] = lambda s: s[..., 0] > 0
     try:
         model = fitted(linear_rows(1000, 0), 2)
@@ -243,13 +435,6 @@ def test_the_buffer_keeps_the_last_rounds_and_samples_all_rows() -> None:
     drawn = buffer.gather(buffer.indices(torch.linspace(0, 0.9999, 500))).flatten()
     assert {v: int((drawn == v).sum()) for v in (2.0, 3.0)} == {2.0: 300, 3.0: 200}
     assert not (drawn == 1.0).any()
-
-
-def test_histogram_counts_follow_the_edges_of_the_run_folder_format() -> None:
-    u = torch.exp(torch.randn(5000, generator=seeded(1)) * 6)
-    edges = np.array(histogram_edges())
-    expected = np.histogram(u.double().numpy(), np.concatenate([[0], edges, [np.inf]]))[0]
-    assert histogram_counts(u) == expected.tolist()
 
 
 def test_a_round_in_which_every_row_diverges_says_so() -> None:
@@ -294,7 +479,7 @@ def test_each_member_is_restored_to_its_best_epoch() -> None:
         patience=20,
     )
     compute = Compute.choose(compiled=False)
-    _, losses = fit(rows, OBS, ACT, settings, 0, compute, seen.append, lambda _epoch, _share: None)
+    losses = fit(rows, OBS, ACT, settings, 0, compute, seen.append, lambda _epoch, _share: None)[1]
     best = seen[-1].best_epoch
     assert any(epoch < 15 for epoch in best)
     for member, epoch in enumerate(best):

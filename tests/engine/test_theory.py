@@ -8,8 +8,8 @@
 The paper calls this supremum the total variation. It is twice what most texts give that name, and with the half nothing here holds.
 Policies are arrays π(a|s) of shape (policies, S, A); rewards, u and G are (S, A), or (policies, S, A) where they depend on π.
 
-This is the theory. The trainer's u is a heuristic that promises no such bound; test_engine_dynamics.py tests that its rollouts
-store r − λu.
+This is the theory; r − λu is taken by the trainer's own function, and test_engine_dynamics.py tests that its rollouts store it.
+The trainer's u is a heuristic that promises no such bound.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+
+from engine.dynamics.rollouts import penalised
 
 ROUNDING = 1e-9
 
@@ -91,7 +93,7 @@ class Pair:
         return G
 
     def M_tilde(self, u: np.ndarray, lam: float) -> MDP:
-        return replace(self.M_hat, r=self.M_hat.r - lam * u)
+        return replace(self.M_hat, r=penalised(self.M_hat.r, u, lam))
 
     def pessimism(self, pi: np.ndarray, u: np.ndarray, lam: float) -> np.ndarray:
         """η_M(π) − η_M̃(π), (policies,): below 0 where the penalised return is no lower bound."""
