@@ -337,6 +337,9 @@ def _check_whole(config: Config) -> None:
         _check_data(config)
     if isinstance(config, TrainConfig):
         d = config.dynamics
+        r = config.rollout
+        if r.initial_length > r.length:
+            raise ConfigError(f"rollout.initial_length = {r.initial_length} is more than rollout.length = {r.length}")
         if d.elites > d.members:
             raise ConfigError(f"dynamics.elites = {d.elites} is more than dynamics.members = {d.members}")
         if len(d.weight_decay) != len(d.hidden) + 2:

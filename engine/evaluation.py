@@ -56,7 +56,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Episodes:
-    """Returns of complete episodes, each (episodes,); undiscounted but for `discounted`.
+    """Undiscounted returns of complete episodes, each (episodes,).
 
     Attributes:
         returns: on the environment's own reward.
@@ -64,7 +64,6 @@ class Episodes:
             (info["behaviour_reward"]); else the same.
         progress: the return less the survive reward.
         lengths: steps.
-        discounted: Σ_t γ^t r_t on the environment's own reward, where a discount was given.
         recorded: the episodes themselves, where they were kept.
     """
 
@@ -72,7 +71,6 @@ class Episodes:
     behaviour_returns: NDArray[np.float64]
     progress: NDArray[np.float64]
     lengths: NDArray[np.float64]
-    discounted: NDArray[np.float64] | None = None
     recorded: tuple[Recorded, ...] = ()
 
 
@@ -87,7 +85,6 @@ def run_episodes(
     episodes: int,
     stream: tuple[object, ...],
     after_steps: Callable[[int], object] = lambda _: None,
-    discount: float | None = None,
     keep: bool = False,
 ) -> Episodes:
     """Run `episodes` complete episodes, each from its own seed and with its own random stream.
@@ -95,10 +92,9 @@ def run_episodes(
     Args:
         stream: names the seeds, such as (seed, "evaluation", epoch).
         after_steps: called with the number of finished episodes every 100 steps and after each episode; may raise to stop.
-        discount: γ of the discounted returns; None: there are none.
         keep: whether to keep what happened: observations, actions and rewards.
     """
-    totals, discounted = np.zeros((4, episodes)), np.zeros(episodes)
+    totals = np.zeros((4, episodes))
     recorded: list[Recorded] = []
     for episode in range(episodes):
         rng = numpy_generator(*stream, episode, "actions")
@@ -124,15 +120,11 @@ def run_episodes(
             if len(rewards) % POLL_STEPS == 0:
                 after_steps(episode)
             done = terminated or truncated
-        if discount is not None:
-            discounted[episode] = discounted_return(np.array(rewards), discount)
         if keep:
             recorded.append(Recorded(np.stack(observations), np.stack(actions), np.array(rewards), bool(terminated)))
         after_steps(episode + 1)
     returns, behaviour_returns, progress, lengths = totals
-    return Episodes(
-        returns, behaviour_returns, progress, lengths, None if discount is None else discounted, tuple(recorded)
-    )
+    return Episodes(returns, behaviour_returns, progress, lengths, tuple(recorded))
 
 
 def spread(returns: NDArray[np.float64]) -> dict[str, float]:

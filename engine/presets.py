@@ -41,6 +41,7 @@ _QUICK: dict[str, Value] = {
     "evaluation.every": 5,
     "evaluation.episodes": 10,
     "evaluation.final_episodes": 100,
+    "evaluation.calibration_starts": 20,
     "sac.target_entropy": 0.0,
 }
 _SMOKE: dict[str, Value] = {

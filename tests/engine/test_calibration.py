@@ -153,18 +153,17 @@ def test_episodes_are_discounted_and_kept_as_they_were_stepped() -> None:
     env, policy = Linear(linear(np.random.default_rng(0)), steps=30, limit=1.5), policy_of(random_actor())
     stream = (0, "test")
     plain = run_episodes(env, deterministic(policy), 6, stream)
-    kept = run_episodes(env, deterministic(policy), 6, stream, discount=GAMMA, keep=True)
-    assert plain.discounted is None
+    kept = run_episodes(env, deterministic(policy), 6, stream, keep=True)
     assert plain.recorded == ()
     assert kept.returns.tolist() == plain.returns.tolist()
-    assert kept.discounted is not None
     ends = []
     for i, episode in enumerate(kept.recorded):
         assert len(episode) == kept.lengths[i]
         assert episode.observations.shape == (len(episode) + 1, OBS)
         np.testing.assert_allclose(episode.actions, policy(episode.observations[:-1]), atol=1e-6)
         assert sum(episode.rewards) == pytest.approx(kept.returns[i])
-        assert sum(GAMMA**t * r for t, r in enumerate(episode.rewards)) == pytest.approx(kept.discounted[i])
+        by_hand = sum(GAMMA**t * r for t, r in enumerate(episode.rewards))
+        assert discounted_return(episode.rewards, GAMMA) == pytest.approx(by_hand)
         assert episode.terminated == (episode.observations[-1, 0] > 1.5)
         assert episode.terminated or len(episode) == 30
         ends.append(episode.terminated)
@@ -186,14 +185,12 @@ def test_returns_in_a_model_that_always_says_the_same_are_geometric_sums() -> No
 
 def test_returns_in_an_exact_model_are_those_of_the_environment() -> None:
     matrix = linear(np.random.default_rng(1))
-    real = run_episodes(
-        Linear(matrix), deterministic(policy_of(random_actor())), 8, (0, "t"), discount=GAMMA, keep=True
-    )
+    real = run_episodes(Linear(matrix), deterministic(policy_of(random_actor())), 8, (0, "t"), keep=True)
     starts = np.stack([episode.observations[0] for episode in real.recorded])
     found = returns_of(roller(linear_model(np.stack([matrix, matrix]))), starts, 30)
-    assert real.discounted is not None
-    assert np.ptp(real.discounted) > 0.5
-    np.testing.assert_allclose(found.plain, real.discounted, atol=1e-4)
+    discounted = [discounted_return(episode.rewards, GAMMA) for episode in real.recorded]
+    assert np.ptp(discounted) > 0.5
+    np.testing.assert_allclose(found.plain, discounted, atol=1e-4)
     np.testing.assert_allclose(found.penalised, found.plain, atol=1e-4)  # members agree: u = 0
 
 
@@ -345,7 +342,7 @@ def test_a_dishonest_model_is_told_from_an_honest_one() -> None:
     rng = np.random.default_rng(1)
     matrix = linear(rng)
     real = run_episodes(
-        Linear(matrix), deterministic(policy_of(random_actor())), 40, (0, "t"), discount=GAMMA, keep=True
+        Linear(matrix), deterministic(policy_of(random_actor())), 40, (0, "t"), keep=True
     )
     biases = np.array([[1.0, 0.4, 0, 0, 0], [1.0, -0.4, 0, 0, 0]])
     starts = np.stack([e.observations[0] for e in real.recorded])
