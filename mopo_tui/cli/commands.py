@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mopo_tui.cli import config, data, run, runs, tasks
+from mopo_tui.cli import config, data, models, run, runs, tasks, use
 from mopo_tui.cli.options import RunsOption
 from mopo_tui.manager.locations import RUNS_VARIABLE
 
@@ -74,6 +74,9 @@ app.command("stop")(run.stop)
 app.command("logs")(run.logs)
 app.command("ls")(runs.ls)
 app.command("compare")(runs.compare)
+app.command("evaluate")(use.evaluate)
+app.command("play")(use.play)
 app.command("tasks")(tasks.tasks)
 app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")
