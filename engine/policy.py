@@ -81,6 +81,6 @@ class Policy:
                 weights = tuple(f.get_tensor(f"{i}/weight").astype(np.float32) for i in range(depth))
                 biases = tuple(f.get_tensor(f"{i}/bias").astype(np.float32) for i in range(depth))
                 low, high = metadata.pop("log_std_bounds")
-        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: not a policy file ({error})") from error
         return Policy(weights, biases, (float(low), float(high)), metadata)

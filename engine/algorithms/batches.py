@@ -97,5 +97,7 @@ class ModelBatches:
         return {str(epoch): actor for epoch, actor in self._actors.items()}
 
     def load_state(self, state: dict[str, Tensor], generators: Generators, stop: Callable[[], None]) -> None:
-        for epoch in sorted(map(int, state)):
+        epochs = sorted(map(int, state))
+        self._buffer.begin_after(epochs[0] - 1)  # which row a draw means depends on the place of each round
+        for epoch in epochs:
             self.begin(epoch, state[str(epoch)].to(self._rows.device), generators(epoch), stop)

@@ -65,6 +65,10 @@ class ModelBuffer:
         self._round = (self._round + 1) % len(self._counts)
         self._counts[self._round] = 0
 
+    def begin_after(self, rounds: int) -> None:
+        """Let the next round take the place that it would have after so many others, which are not here."""
+        self._round = (rounds - 1) % len(self._counts)
+
     def add(self, rows: Tensor) -> None:
         start = self._counts[self._round]
         self._slots[self._round, start : start + len(rows)] = rows

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.config import BehaviourConfig, TrainConfig, resolve, to_toml
-from engine.record import METRICS, create_run, read_rows
+from engine.record import ENVIRONMENT, METRICS, create_run, read_rows, write_json
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -19,7 +19,9 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def new_run(home: Path, folder: Path, config: TrainConfig | BehaviourConfig) -> Path:
+    """A run folder for `config`, with the arithmetic that any machine has: a probe of speeds may tell two runs differently."""
     create_run(folder, {"id": folder.name, "job": config.kind, "paths": {"data": str(home / "data")}}, to_toml(config))
+    write_json(folder / ENVIRONMENT, {"compute": {"gemm": "stock", "compiled": False}})
     return folder
 
 

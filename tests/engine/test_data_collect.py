@@ -57,7 +57,7 @@ def ant_ladder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hopper_ladder(tmp_path: Path) -> Path:
-    """The third is the first to reach the target of 1422, the second nearer to it, the fourth nearest of all; the last is the best."""
+    """The third is the first to reach the target of 1422, the second nearer, the fourth nearest of all, the last the best."""
     returns = {1000: 200.0, 2000: 1300.0, 3000: 1800.0, 4000: 1420.0, 5000: 3000.0}
     return make_ladder(tmp_path / "hopper", (11, 16, 6), returns)
 

@@ -13,8 +13,6 @@ from engine_process import new_run, smoke, start, wait_for
 from engine.config import TrainConfig
 from engine.record import EVENTS, HISTOGRAMS, METRICS, read_json, read_rows
 
-STAGES = ("dynamics", "policy", "evaluation")
-
 
 def config(**more: object) -> TrainConfig:
     return smoke(
@@ -52,16 +50,21 @@ def scores(folder: Path) -> dict[str, object]:
     return {key: result[key] for key in ("final", "mean_last_10", "best", "step", "update")}
 
 
-def killed(home: Path, folder: Path, stage: str, after: float, number: int = signal.SIGKILL) -> None:
-    """One attempt that is ended `after` seconds into `stage`, or that ends before."""
+def killed(home: Path, folder: Path, stage: str, epoch: int, after: float, number: int = signal.SIGKILL) -> None:
+    """One attempt that is ended `after` seconds after it recorded so many epochs of `stage` (0: entered it)."""
     begun = len(read_rows(folder / EVENTS)[0])
     process = start(home, folder)
 
-    def entered() -> bool:
+    def there() -> bool:
+        if process.poll() is not None:
+            return True
+        if epoch:
+            rows = read_rows(folder / METRICS)[0]
+            return any(row["stage"] == stage and row["epoch"] >= epoch for row in rows)
         rows = read_rows(folder / EVENTS)[0][begun:]
-        return process.poll() is not None or any(row["kind"] == "stage" and row["stage"] == stage for row in rows)
+        return any(row["kind"] == "stage" and row["stage"] == stage for row in rows)
 
-    wait_for(entered, 120)
+    wait_for(there, 120)
     time.sleep(after)
     process.send_signal(number)
     assert process.wait(timeout=60) in (-signal.SIGKILL, 143, 130, 0)
@@ -72,23 +75,38 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
-@pytest.mark.parametrize(("algorithm", "kills"), [("mopo", 2), ("sac", 1), ("bc", 1)])
+@pytest.mark.parametrize(
+    ("algorithm", "moments"),
+    [
+        ("mopo", (("dynamics", 0), ("dynamics", 2), ("policy", 0), ("policy", 2), ("policy", 6), ("evaluation", 0))),
+        ("sac", (("policy", 5),)),
+        ("bc", (("policy", 3),)),
+    ],
+)
 def test_a_run_killed_in_every_stage_ends_with_the_same_numbers(
-    home: Path, tmp_path: Path, algorithm: str, kills: int
+    home: Path, tmp_path: Path, algorithm: str, moments: tuple[tuple[str, int], ...]
 ) -> None:
-    chosen = config(
-        algorithm=algorithm,
-        **{"sac.actor_schedule": "cosine", "rollout.initial_length": 2} | ({"rollout.growth_epochs": 5}),
-    )
+    more = {"sac.actor_schedule": "cosine", "rollout.initial_length": 2, "rollout.growth_epochs": 5}
+    chosen = config(algorithm=algorithm, **more)
     whole, broken = new_run(home, tmp_path / "whole", chosen), new_run(home, tmp_path / "broken", chosen)
     assert start(home, whole).wait(timeout=180) == 0
-    moments = random.Random(7)
-    for stage in STAGES[0 if algorithm == "mopo" else 1 :]:
-        for _ in range(kills):
-            killed(home, broken, stage, moments.uniform(0.0, 1.2))
+    delays = random.Random()
+    for stage, epoch in moments:
+        killed(home, broken, stage, epoch, delays.uniform(0.0, 0.3))
     assert start(home, broken).wait(timeout=180) == 0
     assert learnt(broken) == learnt(whole)
     assert scores(broken) == scores(whole)
     for name in ("final.safetensors", "best.safetensors"):
         assert (broken / "checkpoints" / name).read_bytes() == (whole / "checkpoints" / name).read_bytes()
     assert (broken / "checkpoints" / "state.safetensors").stat().st_size < 30e6
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_goes_on_too(home: Path, tmp_path: Path, number: signal.Signals) -> None:
+    chosen = config(**{"dataset.size": 3000, "policy.epochs": 5, "evaluation.calibration": False})
+    whole, broken = new_run(home, tmp_path / "whole", chosen), new_run(home, tmp_path / "broken", chosen)
+    assert start(home, whole).wait(timeout=180) == 0
+    killed(home, broken, "policy", 3, 0.0, number)
+    assert start(home, broken).wait(timeout=180) == 0
+    assert learnt(broken) == learnt(whole)
+    assert scores(broken) == scores(whole)
