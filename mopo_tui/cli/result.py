@@ -6,7 +6,14 @@ from typing import Any
 
 from engine import record
 from mopo_tui.cli import output
-from mopo_tui.manager.comparison import Score, evaluated_in, normalized_score, references, scores
+from mopo_tui.manager.comparison import (
+    Score,
+    evaluated_in,
+    normalized_score,
+    references,
+    scores,
+    share_of_batch,
+)
 from mopo_tui.manager.run import Run, number_of, text_of
 
 REFERENCE_TITLES = {
@@ -40,6 +47,8 @@ def print_result(run: Run) -> None:
         rows += 1
     if rows:
         console.print(table)
+    if final is not None and (share := share_of_batch(final.value, environment)) is not None:
+        console.print(f"between the batch's mean (0) and its best episode (100): {share:.1f}", soft_wrap=True)
     where = evaluated_in(environment)
     if where and run.job == "train":
         console.print(f"evaluated in {where}", soft_wrap=True)

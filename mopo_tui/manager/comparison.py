@@ -145,6 +145,14 @@ def normalized_score(value: float, environment: Mapping[str, Any]) -> float | No
     return None if low is None or high is None or low == high else 100.0 * (value - low) / (high - low)
 
 
+def share_of_batch(value: float, environment: Mapping[str, Any]) -> float | None:
+    """100·(R − batch mean)/(batch best − batch mean): steadier than a scale that begins at a random policy whose return varies by
+    thousands, as on halfcheetah-jump. None where the batch has no complete episode."""
+    known = references(environment)
+    mean, best = known.get("batch_mean"), known.get("batch_best")
+    return None if mean is None or best is None or best <= mean else 100.0 * (value - mean) / (best - mean)
+
+
 def evaluated_in(environment: Mapping[str, Any]) -> str:
     """The environment of a run's scores with what decides how it behaves: "Hopper-v5, gymnasium 1.4.0, mujoco 4.0.0"."""
     recorded, versions = environment.get("environment"), environment.get("versions")

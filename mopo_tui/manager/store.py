@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from engine import record
 from mopo_tui.manager import identity, locations
 from mopo_tui.manager.run import Run, default_name, read_run
-from mopo_tui.manager.state import RunState, log_tail
+from mopo_tui.manager.state import RunState, alive, log_tail
 
 if TYPE_CHECKING:
     from engine.config import Config
@@ -203,6 +203,10 @@ class Store:
                 f"{run.id} is {run.state.value} and cannot be started{': ' + run.problem if run.problem else ''}"
             )
         (run.folder / record.CONTROL / "stop").unlink(missing_ok=True)
+        # What the last attempt's supervisor still writes belongs to that attempt.
+        before, end = record.read_json(run.folder / record.PROCESS), time.monotonic() + LAUNCH_SECONDS
+        while before is not None and alive(run.folder, before) and time.monotonic() < end:
+            time.sleep(0.05)
         spawn([sys.executable, "-P", "-m", "mopo_tui.manager.supervisor", str(run.folder)], run)
 
     @staticmethod

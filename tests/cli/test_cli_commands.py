@@ -197,6 +197,8 @@ def test_dry_run_tells_every_value_and_its_origin(mopo: Command, tmp_path: Path)
     text = mopo(*arguments).stdout
     assert "--set rollout.coefficient" in text
     assert "dataset mopo/ant-angle/5k-v0: will be built" in text
+    assert "GB of memory" in text
+    assert plan["expected"]["seconds"] > 0
     assert not any((tmp_path / "runs").glob("*/run.json"))
 
 
@@ -343,6 +345,43 @@ def test_background_run_is_stopped_by_command(mopo: Command, store: Store) -> No
         time.sleep(0.1)
     assert store.run(run_id).state.value == "stopped"
     assert mopo("stop", run_id).returncode == 2
+
+
+def test_a_stopped_training_run_is_resumed_and_a_finished_one_goes_on(mopo: Command, store: Store) -> None:
+    small = ("--preset", "smoke", "--threads", "1", "--size", "3000", "--set", "evaluation.calibration=false")
+    run = (
+        "run",
+        "--task",
+        "halfcheetah-random",
+        "--algorithm",
+        "sac",
+        *small,
+        "--set",
+        "policy.epochs=14",
+        "--set",
+        "evaluation.every=7",
+    )
+    run_id = mopo(*run, "-b").stdout.strip()
+    end = time.monotonic() + 90
+    while not (store.run(run_id).folder / "checkpoints" / "state.safetensors").exists():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert mopo("stop", run_id).returncode == 0
+    while store.run(run_id).state.value == "running":
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert store.run(run_id).state.value == "stopped"
+    resumed = mopo("resume", run_id)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "final policy (2 episodes)" in resumed.stdout
+    assert "between the batch's mean (0) and its best episode (100)" in resumed.stdout
+    assert "evaluated in HalfCheetah-v5, gymnasium" in resumed.stdout
+    further = mopo("resume", run_id, "--epochs", "15")
+    assert further.returncode == 0, further.stderr
+    assert "epoch 15" in further.stderr + further.stdout
+    refused = mopo("resume", run_id, "--epochs", "15")
+    assert (refused.returncode, "trained for 15 epochs already" in refused.stderr) == (2, True)
+    assert "no ensembles are kept yet" in mopo("models", "ls").stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["--runs", "elsewhere"]])
