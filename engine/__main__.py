@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.config import (
     CONFIG_CLASSES,
@@ -154,7 +154,7 @@ def _train(config: TrainConfig, data_root: Path, recorder: Recorder, stop: StopR
         progress.begin("data", _what(data))
         dataset = prepare(data, data_root, progress.of_data, stop, compute.threads)
         seconds["data"] = time.perf_counter() - begun
-    recorder.environment(**describe(compute), **describe_data(dataset))
+    _record_environment(recorder, {**describe(compute), **describe_data(dataset)})
     _record_dataset(recorder, dataset)
     epochs = max(config.policy.epochs, int((read_json(recorder.folder / EXTENSION) or {}).get("epochs") or 0))
     training = Training(
@@ -198,6 +198,19 @@ def _what(data: Wanted) -> str:
     if data.kind == "ours":
         return f"collecting {data.settings.size} transitions of {data.task.environment} for {data.task.name}"
     return f"reading {data.source} for {data.task.name}"
+
+
+def _record_environment(recorder: Recorder, now: dict[str, Any]) -> None:
+    """environment.json of this attempt, with what was otherwise in earlier ones: their numbers stay theirs."""
+    before = read_json(recorder.folder / ENVIRONMENT) or {}
+    kinds = ("host", "versions", "git_commit")
+    earlier = list(before.get("earlier") or [])
+    then = {kind: before.get(kind) for kind in kinds}
+    if "versions" in before and then != {kind: now[kind] for kind in kinds}:
+        earlier.append(then)
+        changed = ", ".join(f"{kind} {then[kind]} → {now[kind]}" for kind in kinds if then[kind] != now[kind])
+        recorder.alert(f"this attempt differs from the one before: {changed}", cause=f"attempt {len(earlier)}")
+    recorder.environment(**now, **({"earlier": earlier} if earlier else {}))
 
 
 def _record_dataset(recorder: Recorder, dataset: TransitionDataset) -> None:

@@ -55,6 +55,11 @@ def kept_ensemble(folder: Path) -> Saved | None:
 
 def keep_ensemble(folder: Path, saved: Saved, key: dict[str, Any], run: str) -> None:
     """Keep a fitted ensemble for later runs. The caller holds the folder's lock."""
-    about = {**saved.about, "fitted_by": run}
-    checkpoint.save(folder / checkpoint.MODEL, saved.tensors, about)
-    write_json(folder / FIT, {"key": key, "fitted_by": run, "t": time.time(), "val_loss": about["val_loss"]})
+    about = {
+        "key": key,
+        "t": time.time(),
+        "val_loss": saved.about["val_loss"],
+        "fitted_with": saved.about["fitted_with"],
+    }
+    write_json(folder / FIT, {**about, "fitted_by": run})
+    checkpoint.save(folder / checkpoint.MODEL, saved.tensors, {**saved.about, "fitted_by": run})

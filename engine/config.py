@@ -364,6 +364,11 @@ def _check_data(config: TrainConfig | DatasetConfig) -> None:
         chosen = task(config.task)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    if source == OURS and (env_id or config.environment.legacy_contacts != "auto"):
+        raise ConfigError(
+            f"{chosen.name}: data that are collected here are evaluated where they were collected, in {chosen.environment}; "
+            "environment.id and environment.legacy_contacts are for data from elsewhere (`mopo evaluate --env` tries another)"
+        )
     if source == OURS and chosen.dataset != OURS:
         raise ConfigError(
             f"{chosen.name} is a task of your own: its dataset cannot be collected; name it as dataset.source"

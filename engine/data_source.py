@@ -66,7 +66,7 @@ class Wanted:
 
 def wanted(task: Task, settings: Dataset, environment: Environment) -> Wanted:
     """What a checked configuration asks for."""
-    if "angle" in task.environment_options:
+    if "angle" in task.environment_options and not task.own:
         task = task.with_options(angle=environment.angle)
     kind, colon, name = settings.source.partition(":")
     if settings.source == OURS:

@@ -102,7 +102,7 @@ def _task(name: str, values: dict[str, Any], path: Path, where: str, before: Map
     for key, value in options.items():
         if not isinstance(value, _SCALARS):
             raise OwnTasksError(f"{where}: environment_options.{key} is not a number, a text, or true or false")
-    scale, origin = _references(values.get("references"), base, where)
+    scale, origin = _references(values.get("references"), None if other_environment else base, where)
     rollout = _rollout(values.get("rollout"), base, where)
     return Task(
         name=name,
@@ -121,6 +121,7 @@ def _task(name: str, values: dict[str, Any], path: Path, where: str, before: Map
         scale_origin=origin,
         survive_reward=values.get("survive_reward", base.survive_reward if base else False),
         own=True,
+        names_environment="environment" in values or "environment_options" in values,
     )
 
 

@@ -80,6 +80,7 @@ class Task:
         scale_origin: where these two come from.
         survive_reward: True where a step's reward contains a survive reward, and progress is reported beside the return.
         own: True for a task of a person's own file.
+        names_environment: True where that file says which environment policies are evaluated in, whatever the data's is.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Task:
     aliases: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
     own: bool = False
+    names_environment: bool = False
 
     def normalized_score(self, value: float) -> float | None:
         """100·(R − min)/(max − min), or None where the task has no scale."""
@@ -383,17 +385,19 @@ def task(name: str) -> Task:
 
 
 def task_of_source(source: str) -> Task:
-    """The locomotion task that d4rl:NAME or minari:ID names by robot and quality; any of its robot where the quality has none.
+    """The locomotion task that d4rl:NAME or minari:ID names by robot and quality.
 
     Raises:
-        UnknownName: it names no robot of the table.
+        UnknownName: it names no robot or no quality of the table.
     """
     words = source.partition(":")[2].lower().replace("_", "-").replace("/", "-")
     robot = next((r for r in _ROBOTS if r in words or (r == "walker2d" and "walker" in words)), None)
     if robot is None or source.partition(":")[0] not in ("d4rl", "minari"):
         raise UnknownName(f"{source!r} names no task of the table: say which with --task")
     words = words.replace("mixed", "medium-replay")
-    quality = next((q for q in sorted(_QUALITIES, key=len, reverse=True) if q in words), "medium")
+    quality = next((q for q in sorted(_QUALITIES, key=len, reverse=True) if q in words), None)
+    if quality is None or "full-replay" in words:
+        raise UnknownName(f"{source!r} names no task of the table: say which with --task, such as {robot}-medium")
     return TASKS[f"{robot}-{quality}"]
 
 

@@ -26,7 +26,7 @@ from engine.compute import Compute
 from engine.config import Sac, TrainConfig
 from engine.control import CheckpointError, Diverged, StopRequests
 from engine.data.behaviours import environment_versions
-from engine.data.dataset import TransitionDataset
+from engine.data.dataset import DatasetError, TransitionDataset
 from engine.data.locking import locked
 from engine.dynamics.calibration import calibrate
 from engine.dynamics.ensemble import Ensemble, Model, Normaliser
@@ -116,6 +116,10 @@ class Training:
         if saved is None:
             return None
         about = saved.about
+        if about["environment"] != self.world():
+            raise CheckpointError(
+                f"the run began with evaluations in {about['environment']}, now they would be in {self.world()}: it cannot go on"
+            )
         if about["fingerprint"] != self.dataset.fingerprint:
             raise CheckpointError(
                 f"the run began with other data (fingerprint {about['fingerprint'][:12]}, now "
@@ -131,6 +135,11 @@ class Training:
         self.recorder.event("resumed", f"going on after epoch {about['epoch']} of stage {about['stage']}")
         return saved
 
+    def world(self) -> dict[str, Any]:
+        """Id and options of the environment in which policies are evaluated."""
+        about: dict[str, Any] = describe_data(self.dataset)["environment"]
+        return about
+
     def keep_state(self, stage: str, epoch: int, tensors: dict[str, Tensor], **more: Any) -> None:
         """Write the run's last complete state: what the next attempt goes on from."""
         about = {
@@ -139,6 +148,7 @@ class Training:
             "step": self.recorder.step,
             "update": self.recorder.update,
             "fingerprint": self.dataset.fingerprint,
+            "environment": self.world(),
             "evaluations": self.evaluations,
             "seconds": self.seconds,
             "wall_s": time.perf_counter() - self.begun,
@@ -172,20 +182,10 @@ def fit_dynamics(t: Training) -> Model:
     own = t.folder / CHECKPOINTS / MODEL
     saved = checkpoint.load(own)
     if saved is None:
-        begun, reuse, key = time.perf_counter(), t.config.compute.reuse, fit_key(t.config, t.dataset)
-        folder = ensemble_folder(t.data_root, key)
         t.progress.begin(
             "dynamics", f"an ensemble of {t.config.dynamics.members} networks for {len(t.rows)} transitions"
         )
-        with locked(folder, t.stop) if reuse else contextlib.nullcontext():
-            saved = kept_ensemble(folder) if reuse else None
-            if saved is not None:
-                retell_fit(t, saved)
-            else:
-                saved = fit_ensemble(t)
-                keep_ensemble(folder, saved, key, t.recorder.folder.name)
-        t.seconds["dynamics"] = t.seconds.get("dynamics", 0.0) + time.perf_counter() - begun
-        checkpoint.save(own, saved.tensors, {**saved.about, "step": t.recorder.step})
+        saved = shared_ensemble(t, own) if t.config.compute.reuse else fit_ensemble(t, own)
         t.keep_state("dynamics", len(saved.about["epochs"]), {})
     else:
         t.recorder.step = max(t.recorder.step, int(saved.about["step"]))
@@ -200,9 +200,37 @@ def fit_dynamics(t: Training) -> Model:
     return Model(ensemble, tensors["parameters"], Normaliser(tensors["mean"], tensors["std"]), elites)
 
 
-def fit_ensemble(t: Training) -> Saved:
-    """Fit, with a checkpoint after each epoch."""
-    settings = t.config.dynamics
+def shared_ensemble(t: Training, own: Path) -> Saved:
+    """One that is kept for the same data, settings and seed, or a new one, which is kept; where nothing can be kept, a new one.
+
+    A fit that an earlier attempt began goes on: another run's would be told on top of it.
+    """
+    key = fit_key(t.config, t.dataset)
+    folder = ensemble_folder(t.data_root, key)
+    with contextlib.ExitStack() as lock:
+        try:
+            waiting = "waiting for a run that fits the same ensemble"
+            lock.enter_context(locked(folder, t.stop, lambda: t.recorder.event("ensemble", waiting)))
+        except DatasetError as error:
+            t.recorder.event("ensemble", f"{error}: it is not shared with other runs")
+            return fit_ensemble(t, own)
+        kept = kept_ensemble(folder)
+        if kept is not None and not (t.saved is not None and t.saved.tensors):
+            retell_fit(t, kept)
+            checkpoint.save(own, kept.tensors, {**kept.about, "step": t.recorder.step})
+            return kept
+        saved = fit_ensemble(t, own)
+        if kept is None:
+            try:
+                keep_ensemble(folder, saved, key, t.recorder.folder.name)
+            except OSError as error:
+                t.recorder.event("ensemble", f"{folder}: {error.strerror or error}: it is not shared with other runs")
+        return saved
+
+
+def fit_ensemble(t: Training, own: Path) -> Saved:
+    """Fit, with a checkpoint after each epoch; the result is the run's own in the file `own`."""
+    settings, begun, earlier = t.config.dynamics, time.perf_counter(), t.seconds.get("dynamics", 0.0)
     resumed, course = None, []
     if t.saved is not None and t.saved.tensors:
         resumed = FitState(t.saved.tensors, t.saved.about["fit"])
@@ -211,6 +239,7 @@ def fit_ensemble(t: Training) -> Saved:
     def on_epoch(epoch: DynamicsEpoch) -> None:
         course.append({"steps": epoch.steps, "train_loss": epoch.train_loss, "val_loss": epoch.val_loss})
         record_fit_epoch(t, len(course), course[-1], epoch.steps / epoch.seconds)
+        t.seconds["dynamics"] = earlier + time.perf_counter() - begun
         t.keep_state("dynamics", epoch.epoch, epoch.state.tensors, fit=epoch.state.about, course=course)
 
     def after_step(finished: int, share: float) -> None:
@@ -221,10 +250,15 @@ def fit_ensemble(t: Training) -> Saved:
     # A row whose s' is not known trains no model.
     known = t.config.dataset.next_observations == "shifted" or t.dataset.terminal_next_observations
     rows = t.rows if known else t.rows[t.rows[:, -1] == 0]
+    if known and not t.dataset.terminal_next_observations and bool(rows[-1, -1]):
+        rows = rows[:-1]  # the last row has no next one from which its s' could be shifted
     sizes = (t.task.observation_dim, t.task.action_dim)
     model, val_loss, best_epoch = fit(rows, *sizes, settings, t.config.seed, t.compute, on_epoch, after_step, resumed)
     tensors = {"parameters": model.parameters, "mean": model.normaliser.mean, "std": model.normaliser.std}
     about = {"elites": list(model.elites), "val_loss": val_loss, "best_epoch": best_epoch, "epochs": course}
+    about["fitted_with"] = {**t.compute.record(), "torch": torch.__version__}
+    t.seconds["dynamics"] = earlier + time.perf_counter() - begun
+    checkpoint.save(own, tensors, {**about, "step": t.recorder.step})
     return Saved(tensors, about)
 
 
@@ -419,6 +453,7 @@ def final_evaluation(t: Training, policy: Policy) -> None:
     t.recorder.summary(force=True, score_last=final["normalized_score"], return_last=final["return"])
     t.progress.finish()
     t.recorder.result(
+        epochs=t.epochs,
         final=final,
         mean_last_10={
             "return": mean_of(last, "return"),

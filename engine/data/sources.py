@@ -32,15 +32,20 @@ def open_ready(w: Wanted, data_root: Path) -> TransitionDataset | None:
         DatasetError: it is there and damaged, or does not fit the task.
     """
     if w.kind == OURS:
-        return collect.open_dataset(w.task, w.settings.size, w.settings.seed, data_root)
+        ours = collect.open_dataset(w.task, w.settings.size, w.settings.seed, data_root)
+        return None if ours is None else _of_task(ours, w.task)
     folder = collect.dataset_folder(data_root, w.id)
     if not folder.exists():
         return None
     dataset = TransitionDataset.open(folder)
-    stamp = _stamp(w)
-    if stamp and stamp != dataset.manifest["source"].get("stamp"):
+    manifest, stamp = dataset.manifest, _stamp(w)
+    if stamp and stamp != manifest["source"].get("stamp"):
         return None
-    return fitted(dataset, w.task)
+    fitted(dataset, w.task)
+    env_id, options = evaluation_environment(w.task, manifest["source"], w.environment)
+    if (env_id, dict(options)) != (manifest["environment"], manifest["environment_options"]):
+        return None  # an own task that was changed since: its references are of another environment
+    return dataset
 
 
 def prepare(
@@ -58,9 +63,8 @@ def prepare(
         Stopped: `poll` asked for it; nothing half-written is left behind.
     """
     if w.kind == OURS:
-        return collect.build_dataset(
-            w.task, w.settings.size, w.settings.seed, data_root, progress, poll, workers=workers
-        )
+        size, seed = w.settings.size, w.settings.seed
+        return _of_task(collect.build_dataset(w.task, size, seed, data_root, progress, poll, workers=workers), w.task)
     folder = collect.dataset_folder(data_root, w.id)
     with locked(folder, poll):
         ready = open_ready(w, data_root)
@@ -69,6 +73,12 @@ def prepare(
         dataset = _described(_read(w, data_root, progress, poll), w, poll)
         shutil.rmtree(folder, ignore_errors=True)  # of a source that has changed since
         return fitted(write(dataset, folder), w.task)
+
+
+def _of_task(dataset: TransitionDataset, task: Task) -> TransitionDataset:
+    """Our own dataset is of the task's environment, whatever a manifest says: it may have come as anybody's Minari dataset."""
+    dataset.manifest.update(environment=task.environment, environment_options=dict(task.environment_options))
+    return dataset
 
 
 def _read(w: Wanted, data_root: Path, progress: Progress, poll: Callable[[], object]) -> TransitionDataset:
@@ -86,8 +96,10 @@ def _read(w: Wanted, data_root: Path, progress: Progress, poll: Callable[[], obj
             if not minari_import.is_local(w.name):
                 minari_import.fetch(w.name, progress, poll)
             dataset = minari_import.read(w.name, poll)
-            if w.task.own_reward and dataset.manifest["environment"] != w.task.environment:
-                raise DatasetError(f"minari:{w.name} is of {dataset.manifest['environment']}, not of {w.task.name}")
+            about = dataset.manifest
+            theirs = (about["environment"], {**w.task.environment_options, **about["environment_options"]})
+            if w.task.own_reward and theirs != (w.task.environment, dict(w.task.environment_options)):
+                raise DatasetError(f"minari:{w.name} is of {theirs[0]} {theirs[1] or ''}, not of {w.task.name}")
         case "training":
             return from_training(w.task, Path(w.name), size or None, poll)
         case _:
@@ -130,22 +142,37 @@ def chosen_episodes(dataset: TransitionDataset, size: int, seed: int) -> Transit
 def _described(dataset: TransitionDataset, w: Wanted, poll: Callable[[], object]) -> TransitionDataset:
     """`dataset` with everything that a manifest holds: environment, references, report, where it comes from."""
     fits(dataset, w.task, w.source)
+    likeness = looks_like(dataset)
+    if w.task.own_reward and likeness.environment not in (None, w.task.environment):
+        raise DatasetError(f"{w.source}: its rewards are those of {likeness.environment}, not of {w.task.name}")
     manifest: dict[str, Any] = {
         **dataset.manifest,
         "id": w.id,
         "task": w.task.name,
         "seed": w.settings.seed,
-        "source": {"name": w.source, "stamp": _stamp(w)},
+        # What the source says of its environment, from which the one for evaluations follows.
+        "source": {
+            "name": w.source,
+            "stamp": _stamp(w),
+            "environment": dataset.manifest["environment"],
+            "environment_options": dict(dataset.manifest["environment_options"]),
+        },
         "reached_target": True,
     }
-    env_id, options = evaluation_environment(w.task, manifest, w.environment)
+    env_id, options = evaluation_environment(w.task, manifest["source"], w.environment)
     manifest |= {"environment": env_id, "environment_options": dict(options)}
     try:
         env = envs.make(env_id, **options)
     except Exception as error:  # what Gymnasium, or a person's own module, raises for an id is its own affair
         raise DatasetError(f"environment {env_id}: {type(error).__name__}: {error}") from None
     limit = env.spec.max_episode_steps if env.spec else None
+    spaces = (env.observation_space.shape, env.action_space.shape)
     env.close()
+    if spaces != ((dataset.observation_dim,), (dataset.action_dim,)):
+        raise DatasetError(
+            f"environment {env_id} has observations {spaces[0]} and actions {spaces[1]}, "
+            f"the data {dataset.observation_dim} and {dataset.action_dim}"
+        )
     # A file that does not tell s' of the row at the time limit has episodes that end before it.
     told = manifest.get("max_episode_steps")
     manifest["max_episode_steps"] = min(limit, told) if limit and told else limit or told
@@ -155,26 +182,35 @@ def _described(dataset: TransitionDataset, w: Wanted, poll: Callable[[], object]
     return made
 
 
-def evaluation_environment(
-    task: Task, manifest: Mapping[str, Any], settings: Environment
-) -> tuple[str, Mapping[str, Any]]:
+def evaluation_environment(task: Task, told: Mapping[str, Any], settings: Environment) -> tuple[str, Mapping[str, Any]]:
     """Id and keywords of the environment in which policies learnt from this data are evaluated.
 
-    What the configuration says comes first; then the task's own environment where the reward is its own; then the data's, and the
-    task's where the data do not tell.
+    What the configuration says comes first; then the task's own environment where its reward is its own or a person named one for
+    it; then the data's, and the task's where the data do not tell.
+
+    Args:
+        told: "environment" and "environment_options" as the data's source has them.
     """
     options: Mapping[str, Any]
     if settings.id:
         env_id, options = settings.id, {}
-    elif task.own or task.own_reward or not manifest["environment"]:
+    elif task.names_environment or task.own_reward or not told["environment"]:
         env_id, options = task.environment, task.environment_options
     else:
-        env_id, options = str(manifest["environment"]), manifest["environment_options"]
-    if ":" in env_id and not (task.own and env_id == task.environment):
-        raise DatasetError(f"environment {env_id!r}: `module:Id` stands in a file of own tasks only")
+        env_id, options = str(told["environment"]), told["environment_options"]
+    harmless(env_id, options, task)
     if settings.legacy_contacts != "auto":
         options = {**options, "legacy_contacts": settings.legacy_contacts == "on"}
     return env_id, options
+
+
+def harmless(env_id: str, options: Mapping[str, Any], task: Task) -> None:
+    """Raise DatasetError where an id, or an option that may be one, imports a module that the person's own task does not name."""
+    if task.own and env_id == task.environment:
+        return
+    for text in (env_id, *options.values()):
+        if isinstance(text, str) and ":" in text:
+            raise DatasetError(f"environment {text!r}: `module:Id` stands in a file of own tasks only")
 
 
 def fits(dataset: TransitionDataset, task: Task, source: str) -> None:
@@ -197,9 +233,8 @@ def fitted(dataset: TransitionDataset, task: Task) -> TransitionDataset:
     Raises:
         DatasetError: it was read for another robot's task.
     """
-    has, needs = (dataset.observation_dim, dataset.action_dim), (task.observation_dim, task.action_dim)
-    if has != needs:
-        fits(dataset, task, dataset.id)
+    fits(dataset, task, dataset.id)
+    harmless(dataset.manifest["environment"], dataset.manifest["environment_options"], task)
     dataset.manifest["references"]["scale"] = task.scale
     return dataset
 

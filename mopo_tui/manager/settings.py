@@ -12,8 +12,11 @@ from engine.config import flatten
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """config.toml by dotted key; empty where it is missing or no TOML. Not validated: another version may have written it."""
+    """config.toml by dotted key, with the epochs to which a finished run was extended; empty where it is missing or no TOML. Not
+    validated: another version may have written it."""
     try:
-        return flatten(tomli.loads((folder / record.CONFIG).read_text(encoding="utf-8")))
+        settings = flatten(tomli.loads((folder / record.CONFIG).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
+    epochs = (record.read_json(folder / record.EXTENSION) or {}).get("epochs")
+    return {**settings, "policy.epochs": epochs} if isinstance(epochs, int) else settings

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from engine import record
 from mopo_tui.manager import identity, locations
-from mopo_tui.manager.run import Run, default_name, read_run
+from mopo_tui.manager.run import Run, default_name, number_of, read_run
 from mopo_tui.manager.state import RunState, alive, log_tail
 
 if TYPE_CHECKING:
@@ -228,15 +228,15 @@ class Store:
         from engine.config import ConfigError, TrainConfig, from_toml
 
         run = read_run(run.folder)
-        if run.job != "train" or run.state is not RunState.FINISHED or run.result is None:
+        extended = record.read_json(run.folder / record.EXTENSION)
+        if run.job != "train" or not (run.state is RunState.FINISHED or (extended is not None and run.state.over)):
             raise StoreError(f"{run.id} is {run.state.value}: --epochs continues finished training runs")
         path = run.folder / record.CONFIG
         try:
             config = from_toml(TrainConfig, path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError, ConfigError) as error:
             raise StoreError(str(error)) from None
-        earlier = record.read_json(run.folder / record.EXTENSION) or {}
-        trained = max(config.policy.epochs, int(earlier.get("epochs") or 0))
+        trained = int(number_of(run.summary, "update") or 0) // config.policy.updates_per_epoch
         if epochs <= trained:
             raise StoreError(f"{run.id} was trained for {trained} epochs already: --epochs must be more")
         if config.sac.actor_schedule != "constant" and config.algorithm != "bc":
@@ -246,9 +246,11 @@ class Store:
             )
         if not (run.folder / record.CHECKPOINTS / "state.safetensors").exists():
             raise StoreError(f"{run.id} has no checkpoint to go on from")
-        number = 1 + sum(1 for _ in run.folder.glob("result-*.json"))
-        record.write_json(run.folder / f"result-{number}.json", run.result)
-        record.write_json(run.folder / record.EXTENSION, {"epochs": epochs, "after": run.result.get("t")})
+        result = record.read_json(run.folder / record.RESULT) or {}
+        if extended is None or extended.get("after") != result.get("t"):
+            number = 1 + sum(1 for _ in run.folder.glob("result-*.json"))
+            record.write_json(run.folder / f"result-{number}.json", result)
+        record.write_json(run.folder / record.EXTENSION, {"epochs": epochs, "after": result.get("t")})
 
     def stop(self, run: Run) -> None:
         """Ask the engine of `run` to stop: it keeps what it has and ends within seconds."""

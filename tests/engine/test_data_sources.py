@@ -104,6 +104,9 @@ def test_tasks_of_one_robot_share_a_cache_and_another_robots_task_is_refused(tmp
     cheetah = store(tmp_path / "cheetah.hdf5", rollout("HalfCheetah-v4", 1500))
     with pytest.raises(DatasetError, match="HalfCheetah"):
         ready(asked("walker2d-medium", cheetah), tmp_path)
+    ready(asked("halfcheetah-medium", cheetah), tmp_path)
+    with pytest.raises(DatasetError, match="looks like data of HalfCheetah"):  # from the cache, too
+        open_ready(asked("walker2d-medium", cheetah), tmp_path)
 
 
 def test_published_data_of_a_robot_is_refused_for_a_task_with_a_reward_of_its_own(tmp_path: Path) -> None:
@@ -119,6 +122,34 @@ def test_a_file_for_a_task_with_its_own_reward_is_evaluated_on_that_reward(tmp_p
     dataset = ready(asked("halfcheetah-jump", path), tmp_path)
     assert dataset.manifest["environment"] == "mopo/HalfCheetahJump-v0"
     assert dataset.references["random"]["return"] < -500
+
+
+def test_data_with_another_reward_is_refused_for_a_task_with_its_own(tmp_path: Path) -> None:
+    path = store(tmp_path / "ant.hdf5", rollout("Ant-v5", 1500, include_cfrc_ext_in_observation=False))
+    with pytest.raises(DatasetError, match=r"its rewards are those of Ant-v5, not of ant-angle"):
+        ready(asked("ant-angle", path), tmp_path)
+
+
+def test_an_environment_of_another_size_is_refused_before_anything_is_learnt(tmp_path: Path, hopper_file: Path) -> None:
+    with pytest.raises(
+        DatasetError, match=r"environment Ant-v5 has observations \(105,\) and actions \(8,\), the data 11"
+    ):
+        ready(asked("hopper-medium", hopper_file, **{"environment.id": "Ant-v5"}), tmp_path)
+
+
+def test_a_changed_own_task_is_evaluated_in_its_new_environment(
+    tmp_path: Path, hopper_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tasks.toml"
+    monkeypatch.setenv("MOPO_TASKS", str(file))
+    like = f'[mine]\nlike = "hopper-medium"\ndataset = "{hopper_file}"\n'
+    file.write_text(like)
+    assert ready(asked("mine", hopper_file), tmp_path).manifest["environment"] == "Hopper-v4"  # the data's own
+    file.write_text(like + 'environment = "Hopper-v5"\n')
+    assert open_ready(asked("mine", hopper_file), tmp_path) is None
+    assert ready(asked("mine", hopper_file), tmp_path).manifest["environment"] == "Hopper-v5"
+    file.write_text(like + 'environment = "HalfCheetah-v5"\n')
+    assert task("mine").score_scale is None  # D4RL's scale is of the environment that was left
 
 
 def test_some_episodes_are_drawn_whole_and_in_order(tmp_path: Path, hopper_file: Path) -> None:
@@ -179,13 +210,28 @@ def test_an_own_task_brings_its_environment_and_its_scale(
 def test_no_configuration_or_dataset_makes_the_engine_import_a_module(tmp_path: Path, hopper_file: Path) -> None:
     with pytest.raises(ConfigError, match="own tasks only"):
         asked("hopper-medium", hopper_file, **{"environment.id": "os:Hopper-v4"})
-    dataset = ready(asked("hopper-medium", hopper_file), tmp_path)
-    poisoned = {**dataset.manifest, "environment": "antigravity:Hopper-v4"}
-    from engine.data.sources import evaluation_environment
+    w = asked("hopper-medium", hopper_file)
+    ready(w, tmp_path)
+    manifest = tmp_path / "datasets" / w.id / "dataset.json"
+    sound = manifest.read_text()
+    for old, new in (
+        ('"environment": "Hopper-v4"', '"environment": "antigravity:Hopper-v4"'),
+        ('"legacy_contacts": true', '"legacy_contacts": true, "id": "antigravity:Hopper-v4"'),
+    ):
+        assert old in sound
+        manifest.write_text(sound.replace(old, new))
+        with pytest.raises(DatasetError, match="own tasks only"):
+            open_ready(w, tmp_path)
 
-    config = make(DatasetConfig, {"task": "hopper-medium"})
-    with pytest.raises(DatasetError, match="own tasks only"):
-        evaluation_environment(task("hopper-medium"), poisoned, config.environment)
+
+def test_our_own_dataset_is_of_the_tasks_environment_whatever_a_manifest_says(tmp_path: Path) -> None:
+    w = asked("halfcheetah-random", "ours", **{"dataset.size": 1000})
+    ready(w, tmp_path)
+    manifest = tmp_path / "datasets" / w.id / "dataset.json"
+    manifest.write_text(manifest.read_text().replace('"HalfCheetah-v5"', '"antigravity:HalfCheetah-v5"'))
+    again = open_ready(w, tmp_path)
+    assert again is not None
+    assert again.manifest["environment"] == "HalfCheetah-v5"
 
 
 def test_opening_a_million_rows_again_takes_under_0_3_s(tmp_path: Path, hopper_file: Path) -> None:

@@ -57,6 +57,36 @@ def test_runs_with_the_same_data_settings_and_seed_share_an_ensemble(home: Path,
         assert start(home, folder).wait(timeout=120) == 0
         assert events(folder, "ensemble") == [], name
     assert learnt(tmp_path / "anew") == learnt(mopo)
+    assert json.loads((folders[0] / "fit.json").read_text()) == fit  # what is kept stays, whoever fits the same anew
+
+
+def test_a_fit_that_was_begun_goes_on_whatever_another_run_keeps_meanwhile(home: Path, tmp_path: Path) -> None:
+    settings = {"seed": 8, "dynamics.max_epochs": 4, "dynamics.patience": 10}
+    broken, other = (
+        new_run(home, tmp_path / "broken", tiny(**settings)),
+        new_run(home, tmp_path / "other", tiny(**settings)),
+    )
+    killed(home, broken, "dynamics", 2, 0.0)
+    assert start(home, other).wait(timeout=120) == 0
+    assert start(home, broken).wait(timeout=120) == 0
+    assert events(broken, "ensemble") == []
+    assert learnt(broken) == learnt(other)
+
+
+def test_a_run_does_without_sharing_where_nothing_can_be_kept(home: Path, tmp_path: Path) -> None:
+    folder = new_run(home, tmp_path / "run", tiny(seed=9))
+    ensembles = home / "data" / "ensembles"
+    kept = ensembles.with_name("put aside")
+    if ensembles.exists():
+        ensembles.rename(kept)
+    ensembles.write_text("a file is in the way")
+    try:
+        assert start(home, folder).wait(timeout=120) == 0
+    finally:
+        ensembles.unlink()
+        if kept.exists():
+            kept.rename(ensembles)
+    assert "it is not shared with other runs" in events(folder, "ensemble")[0]
 
 
 def test_a_damaged_kept_ensemble_is_fitted_again(home: Path, tmp_path: Path) -> None:

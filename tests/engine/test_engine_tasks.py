@@ -56,8 +56,8 @@ def test_a_task_is_told_from_the_name_of_published_data() -> None:
     assert task_of_source("d4rl:walker2d-medium-replay-v2").name == "walker2d-medium-replay"
     assert task_of_source("d4rl:halfcheetah-mixed-v0").name == "halfcheetah-medium-replay"
     assert task_of_source("minari:mujoco/hopper/expert-v0").name == "hopper-expert"
-    assert task_of_source("minari:mujoco/hopper/simple-v0").name == "hopper-medium"
-    for source in ("minari:door/human-v2", "data/hopper.hdf5"):
+    no_quality = ("minari:mujoco/hopper/simple-v0", "d4rl:hopper-full-replay-v2")
+    for source in ("minari:door/human-v2", "data/hopper.hdf5", *no_quality):
         with pytest.raises(UnknownName, match="--task"):
             task_of_source(source)
 
@@ -117,6 +117,8 @@ def test_another_angle_has_no_references() -> None:
         ({"dataset.source": "d4rl:"}, "d4rl:NAME, minari:ID"),
         ({"dataset.source": ""}, "d4rl:NAME, minari:ID"),
         ({"environment.id": "os:system"}, "file of own tasks only"),
+        ({"environment.id": "Hopper-v4", "task": "hopper-medium"}, "evaluated where they were collected"),
+        ({"environment.legacy_contacts": "on"}, "evaluated where they were collected"),
         ({"task": "hopper-medium", "environment.angle": 45.0}, "hopper-medium has no angle; ant-angle has"),
         ({"environment.angle": 400.0}, "at most 180"),
     ],
@@ -166,6 +168,12 @@ def test_an_own_task_works_like_one_that_ships(own: Path) -> None:
     mine = task("my-hopper")
     assert (mine.environment, mine.termination, mine.family) == ("Hopper-v5", "hopper", "Hopper")
     assert mine.tuned_rollout == TASKS["hopper-medium"].tuned_rollout
+    turned = (
+        own.read_text() + '[my-ant]\nlike = "ant-angle"\ndataset = "a.hdf5"\nenvironment_options = { angle = 45.0 }\n'
+    )
+    own.write_text(turned)
+    ant = resolve([("test", {"task": "my-ant"})]).config
+    assert wanted(task("my-ant"), ant.dataset, ant.environment).task.environment_options == {"angle": 45.0}
     with pytest.raises(ConfigError, match="task of your own"):
         resolve([("test", {"task": "my-hopper", "dataset.source": "ours"})])
     with pytest.raises(ConfigError, match="did you mean 'my-hopper'"):

@@ -241,7 +241,12 @@ class Fitted:
 
 def fitted(rows: Tensor, settings: Dynamics) -> Fitted:
     watched, epochs = Watched("cpu", 1, "stock", False), list[DynamicsEpoch]()
-    model, losses, _ = fit(rows, OBS, ACT, settings, 0, watched, epochs.append, lambda _epoch, _share: None)
+
+    def on_epoch(epoch: DynamicsEpoch) -> None:
+        epochs.append(epoch)
+        assert len(epochs) < 100, "early stopping does not stop"
+
+    model, losses, _ = fit(rows, OBS, ACT, settings, 0, watched, on_epoch, lambda _epoch, _share: None)
     return Fitted(model, losses, epochs, watched)
 
 

@@ -12,8 +12,15 @@ from engine.config import resolve
 from engine.plan import expected_bytes, expected_seconds
 from mopo_tui.manager import Run, RunState, Store, StoreError
 from mopo_tui.manager.ensembles import find_ensemble, kept_ensembles, remove_ensemble
+from mopo_tui.manager.settings import read_settings
 
-FINISH = 'Recorder(folder, echo=print).result(final={"return": 5.0}, wall_s=1.0)\n'
+FINISH = """
+from engine.record import Recorder
+recorder = Recorder(folder, echo=print)
+recorder.update = 150  # three epochs of 50, as smoke has them
+recorder.summary(force=True)
+recorder.result(final={"return": 5.0}, wall_s=1.0)
+"""
 
 
 @pytest.fixture
@@ -23,7 +30,7 @@ def finished(
     def make(**values: object) -> Run:
         run = make_run(**values)
         (run.folder / record.CHECKPOINTS / "state.safetensors").write_bytes(b"state")
-        supervised("from engine.record import Recorder\n" + FINISH, run)
+        supervised(FINISH, run)
         return state_within(run, RunState.FINISHED, seconds=20.0)
 
     return make
@@ -39,8 +46,10 @@ def test_a_finished_run_is_extended_once_and_keeps_its_result(finished: Callable
     assert extension is not None
     assert extension["epochs"] == 10
     assert Store._can_start(store.run(run.id))
-    with pytest.raises(StoreError, match="trained for 10 epochs already"):
-        store.extend(run, 10)
+    assert read_settings(run.folder)["policy.epochs"] == 10
+    store.extend(run, 8)  # a slip of the finger can be taken back
+    assert read_settings(run.folder)["policy.epochs"] == 8
+    assert not (run.folder / "result-2.json").exists()
 
 
 @pytest.mark.parametrize(
