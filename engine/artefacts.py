@@ -61,5 +61,6 @@ def keep_ensemble(folder: Path, saved: Saved, key: dict[str, Any], run: str) -> 
         "val_loss": saved.about["val_loss"],
         "fitted_with": saved.about["fitted_with"],
     }
+    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / FIT, {**about, "fitted_by": run})
     checkpoint.save(folder / checkpoint.MODEL, saved.tensors, {**saved.about, "fitted_by": run})

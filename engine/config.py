@@ -206,6 +206,7 @@ class BehaviourConfig:
     behaviour: str = option("ant", "behaviour of the table")
     steps: int = option(1_000_000, "environment steps", minimum=1)
     chunk: int = option(10_000, "environment steps per checkpoint and snapshot", minimum=100)
+    half_chunks: int = option(10, "first chunks that leave a snapshot at their half, too", minimum=0)
     random_steps: int = option(10_000, "uniform actions at the start", minimum=0)
     episodes: int = option(5, "stochastic episodes per snapshot", minimum=1)
     seed: int = option(0, "seed", minimum=0)

@@ -21,8 +21,8 @@ from engine.tasks import behaviour
 def train_behaviour(config: BehaviourConfig, compute: Compute, recorder: Recorder, stop: StopRequests) -> None:
     """Train until `config.steps`; goes on from the run folder's checkpoint if an earlier attempt left one.
 
-    checkpoints/snapshots/ gets one policy per chunk, its stochastic return in its header. Where the transitions are data for a task
-    with another reward, that reward is kept beside the replay buffer.
+    checkpoints/snapshots/ gets one policy per chunk, and more while learning is fast, each with its stochastic return in its
+    header. Where the transitions are data for a task with another reward, that reward is kept beside the replay buffer.
     """
     chosen = behaviour(config.behaviour)
     progress = Progress(recorder, {"behaviour": float(config.steps)})
@@ -44,6 +44,10 @@ def train_behaviour(config: BehaviourConfig, compute: Compute, recorder: Recorde
         stop()
         progress.update(step / config.steps, f"{step}/{config.steps} steps")
 
+    def keep(policy: Policy) -> None:
+        told = dataclasses.replace(policy, metadata={**origin, **policy.metadata})
+        told.save(folder / "snapshots" / f"{policy.metadata['step']:07d}.safetensors")
+
     fed = fed_with_another_reward(chosen)
     for chunk in train_online(
         lambda: envs.make(chosen.environment, **chosen.environment_options),
@@ -53,11 +57,11 @@ def train_behaviour(config: BehaviourConfig, compute: Compute, recorder: Recorde
         folder,
         after_step,
         None if fed is None else lambda: envs.make(fed.environment, **fed.environment_options),
+        keep,
     ):
         seconds, begun = time.perf_counter() - begun, time.perf_counter()
         recorder.step = recorder.update = chunk.updates
-        policy = dataclasses.replace(chunk.snapshot, metadata={**origin, **chunk.snapshot.metadata})
-        policy.save(folder / "snapshots" / f"{chunk.step:07d}.safetensors")
+        keep(chunk.snapshot)
         rate = (chunk.step % config.chunk or config.chunk) / seconds
         recorder.metrics({**chunk.metrics, "speed/environment_steps_per_s": rate}, chunk.step // config.chunk)
         best = max(best, chunk.metrics["eval/return"])

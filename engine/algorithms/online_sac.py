@@ -6,6 +6,7 @@ The run advances in chunks of environment steps. Each chunk starts a fresh episo
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,7 @@ def train_online(
     folder: Path,
     after_step: Callable[[int], None] = lambda _: None,
     make_task_env: Callable[[], gymnasium.Env[Any, Any]] | None = None,
+    keep_half: Callable[[Policy], None] = lambda _: None,
 ) -> Iterator[Chunk]:
     """Train until `settings.steps`, yielding after each chunk; resumes from the checkpoint in `folder` if there is one.
 
@@ -86,6 +88,8 @@ def train_online(
         make_task_env: gives an environment with the same dynamics whose own reward is wanted beside the replay. It is stepped in
             place of `make_env`'s, and its info["behaviour_reward"], which is that one's reward, is learnt. Not done in a run that
             was begun without.
+        keep_half: gets the policy in the middle of each of the first `settings.half_chunks` chunks, while learning is fast; nothing
+            else depends on whether it is asked for.
     """
     from safetensors.torch import load_file, save_file
 
@@ -103,6 +107,15 @@ def train_online(
     task_rewards: Replay | None = None
     if make_task_env is not None and (step == 0 or (folder / TASK_REWARDS).exists()):
         env, task_rewards = make_task_env(), Replay(folder / TASK_REWARDS, settings.steps, 1, step)
+
+    def measured(policy: Policy, at: int) -> tuple[Policy, dict[str, float]]:
+        """The policy with its stochastic return in its metadata."""
+        stream = (seed, "online", "evaluation", at)
+        scores = spread(
+            run_episodes(evaluation_env, policy, settings.episodes, stream, lambda _: after_step(at)).returns
+        )
+        about = {"step": at, "return": scores["return"], "return_std": scores["return_std"], "seed": seed}
+        return dataclasses.replace(policy, metadata=about), scores
 
     while step < settings.steps:
         chunk = step // chunk_size
@@ -136,18 +149,17 @@ def train_online(
                 updates += 1
                 policy = snapshot(agent)
             after_step(step)
+            if updates and step - chunk * chunk_size == chunk_size // 2 and chunk < settings.half_chunks:
+                keep_half(measured(policy, step)[0])
 
-        stream = (seed, "online", "evaluation", step)
-        episodes = run_episodes(evaluation_env, policy, settings.episodes, stream, lambda _: after_step(step))  # noqa: B023
-        scores = spread(episodes.returns)
+        policy, scores = measured(policy, step)
         metrics = dict(zip(METRICS, (sums / updates).tolist(), strict=True)) if updates else {}
         metrics |= {"eval/return": scores["return"], "eval/return_std": scores["return_std"]}
         if returns:
             metrics["train/return"] = float(np.mean(returns))
-        metadata = {"step": step, "return": scores["return"], "return_std": scores["return_std"], "seed": seed}
         # The caller keeps the snapshot before the checkpoint says that this chunk is done: a kill between the two repeats the
         # chunk, and loses nothing.
-        yield Chunk(step, agent.updates, snapshot(agent, **metadata), metrics)
+        yield Chunk(step, agent.updates, policy, metrics)
         replay.flush()
         if task_rewards is not None:
             task_rewards.flush()

@@ -220,7 +220,7 @@ async def test_the_form_says_what_is_wrong_while_one_types(tmp_path: Path) -> No
         await until(pilot, lambda: "at least 0" in text_of(app))
         await pilot.press("backspace", "backspace", "3")
         await until(pilot, lambda: str(app.screen.query_one("#problem", Static).render()) == "")
-        await pilot.press("up", "right")
+        await pilot.press("up", "left")
         assert app.screen.query_one("#preset", Choice).value == "smoke"
         assert app.screen.query_one("#seed", Input).value == "3"
         await until(pilot, lambda: "3 epochs × 50 updates" in text_of(app))
