@@ -56,11 +56,7 @@ class EarlyStopping:
 
     def update(self, epoch: int, losses: list[float]) -> list[int]:
         """The members whose holdout MSE improved by more than the required share, which become the new best."""
-        improved = [
-            i
-            for i, loss in enumerate(losses)
-            if self.best[i] == float("inf") or (self.best[i] - loss) / self.best[i] > self._improvement
-        ]
+        improved = [i for i, loss in enumerate(losses) if loss < self.best[i] * (1 - self._improvement)]
         for i in improved:
             self.best[i], self.best_epoch[i] = losses[i], epoch
         self._stale = 0 if improved else self._stale + 1

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from engine_process import new_run, smoke, start
 from test_engine_resume import config, killed, learnt, scores
 
 from engine.algorithms.alerts import Watch
 from engine.artefacts import DYNAMICS_VERSION
-from engine.config import TrainConfig
+from engine.compute import Compute
+from engine.config import Dynamics, TrainConfig
+from engine.dynamics.training import fit
 from engine.record import EVENTS, Recorder, read_json, read_rows
 
 
@@ -138,6 +142,22 @@ def test_other_data_under_a_run_is_refused(home: Path, tmp_path: Path) -> None:
     process.communicate(timeout=120)
     assert process.returncode == 1
     assert "began with other data" in events(folder, "failed")[-1]
+
+
+def test_a_fit_gives_what_its_version_gave() -> None:
+    """Kept ensembles are taken by the key; where this fails on purpose, raise DYNAMICS_VERSION and write the new losses here."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(1000, 2 * 3 + 2 + 2)).astype(np.float32)
+    rows[:, 6:9] = rows[:, :3] + 0.1 * rows[:, 3:4]
+    rows[:, -1] = 0
+    settings = Dynamics(members=2, elites=1, hidden=(8, 8), weight_decay=(1e-4,) * 4, max_epochs=3, batch_size=64)
+    compute = Compute("cpu", 1, "stock", False)
+    model, losses, best = fit(
+        torch.from_numpy(rows), 3, 2, settings, 0, compute, lambda _epoch: None, lambda _done, _share: None
+    )
+    assert (DYNAMICS_VERSION, best) == (1, [1, 1])
+    assert losses == pytest.approx([0.26734, 0.267215], rel=1e-4)
+    assert float(model.parameters.double().abs().sum()) == pytest.approx(84.69823, rel=1e-4)
 
 
 # --- alerts -----------------------------------------------------------------------------------------------------------------------
