@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.record import write_atomically
+
 Array = NDArray[np.float32]
 
 
@@ -60,9 +62,7 @@ class Policy:
             tensors[f"{i}/bias"] = np.ascontiguousarray(bias, dtype=dtype)
         about = {"log_std_bounds": list(self.log_std_bounds), **self.metadata}
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_bytes(save(tensors, metadata={"policy": json.dumps(about)}))
-        temporary.replace(path)
+        write_atomically(path, save(tensors, metadata={"policy": json.dumps(about)}))
 
     @staticmethod
     def load(path: Path) -> Policy:

@@ -127,12 +127,12 @@ def dumps(value: Any, indent: int | None = None) -> str:
     return json.dumps(_encodable(value), allow_nan=False, ensure_ascii=False, indent=indent)
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Replace `path` whole: a reader sees the old file or the new one, and a full disk leaves the old one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as f:
-            f.write(text)
+        with open(temporary, "wb") as f:
+            f.write(content.encode() if isinstance(content, str) else content)
             f.flush()
             os.fsync(f.fileno())
         os.replace(temporary, path)
