@@ -45,6 +45,8 @@ def train_behaviour(config: BehaviourConfig, compute: Compute, recorder: Recorde
         progress.update(step / config.steps, f"{step}/{config.steps} steps")
 
     def keep(policy: Policy) -> None:
+        nonlocal best
+        best = max(best, float(policy.metadata["return"]))
         told = dataclasses.replace(policy, metadata={**origin, **policy.metadata})
         told.save(folder / "snapshots" / f"{policy.metadata['step']:07d}.safetensors")
 
@@ -64,7 +66,6 @@ def train_behaviour(config: BehaviourConfig, compute: Compute, recorder: Recorde
         keep(chunk.snapshot)
         rate = (chunk.step % config.chunk or config.chunk) / seconds
         recorder.metrics({**chunk.metrics, "speed/environment_steps_per_s": rate}, chunk.step // config.chunk)
-        best = max(best, chunk.metrics["eval/return"])
         returns = {"return_last": chunk.metrics["eval/return"], "return_best": best}
         recorder.summary(force=True, **returns, speed=rate, speed_unit="steps/s")
         recorder.event("evaluation", f"step {chunk.step}: stochastic return {chunk.metrics['eval/return']:.1f}")
