@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mopo_tui.cli import config, data, models, run, runs, tasks, use
+from mopo_tui.cli import compare, config, data, models, run, runs, tasks, use
 from mopo_tui.cli.options import RunsOption
 from mopo_tui.manager.locations import RUNS_VARIABLE
 
@@ -73,7 +73,7 @@ app.command("resume")(run.resume)
 app.command("stop")(run.stop)
 app.command("logs")(run.logs)
 app.command("ls")(runs.ls)
-app.command("compare")(runs.compare)
+app.command("compare")(compare.compare)
 app.command("evaluate")(use.evaluate)
 app.command("play")(use.play)
 app.command("tasks")(tasks.tasks)
