@@ -20,6 +20,9 @@ class Run:
     Attributes:
         job: "train", "dataset" or "behaviour"; `kind` is "train" or "data".
         name: what a person called it, or else what it does ("ant-angle-mopo-s0").
+        group: a name that runs launched together share; empty for most.
+        tags, note: a person's own, which they may change at any time.
+        owner: login name of who made it.
         task: the behaviour's name for a behaviour run.
         created: Unix seconds.
         reason: why it failed or is lost; one line.
@@ -34,6 +37,10 @@ class Run:
     kind: str = ""
     job: str = ""
     name: str = ""
+    group: str = ""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    owner: str = ""
     task: str = ""
     algorithm: str = ""
     preset: str = ""
@@ -65,11 +72,13 @@ def read_run(folder: Path) -> Run:
     about = record.read_json(folder / record.RUN)
     if about is None:
         there = (folder / record.RUN).exists()
-        problem = f"{record.RUN} is no JSON object" if there else f"no {record.RUN}: not a run folder"
+        problem = f"{record.RUN} is no JSON object" if there else _what_is_left(folder)
         return Run(folder, folder.name, created=_modified(folder), problem=problem)
     if about.get("format") != record.FORMAT:
         problem = f"run folder format {about.get('format')!r}; this version reads format {record.FORMAT}"
         return Run(folder, folder.name, created=_modified(folder), problem=problem)
+    if not (folder / record.CONFIG).is_file():
+        return Run(folder, folder.name, created=_modified(folder), problem=f"no {record.CONFIG}: deleted in part")
     verdict = judge(folder)
     summary = record.read_json(folder / record.SUMMARY) or {}
     meta = record.read_json(folder / record.META) or {}
@@ -81,6 +90,10 @@ def read_run(folder: Path) -> Run:
         kind=text_of(about, "kind"),
         job=text_of(about, "job"),
         name=text_of(meta, "name") or text_of(about, "name"),
+        group=text_of(about, "group"),
+        tags=tags_of(meta),
+        note=text_of(meta, "note"),
+        owner=text_of(about, "owner"),
         task=text_of(about, "task"),
         algorithm=text_of(about, "algorithm"),
         preset=text_of(about, "preset"),
@@ -122,6 +135,21 @@ def text_of(values: Mapping[str, Any], key: str) -> str:
     """A recorded text without control characters, or an empty one."""
     value = values.get(key)
     return clean(value) if isinstance(value, str) else ""
+
+
+def tags_of(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tags of a meta.json, each once, in order."""
+    values = meta.get("tags")
+    found = (clean(value) for value in values if isinstance(value, str)) if isinstance(values, list) else ()
+    return tuple(dict.fromkeys(tag for tag in found if tag))
+
+
+def _what_is_left(folder: Path) -> str:
+    """Why a folder without run.json is none to read: it never was a run, or what made it one is gone."""
+    left = (record.CONFIG, record.SUMMARY, record.METRICS, record.CHECKPOINTS, record.CONSOLE)
+    if any((folder / name).exists() for name in left):
+        return f"no {record.RUN}: deleted in part"
+    return f"no {record.RUN}: not a run folder"
 
 
 def _modified(folder: Path) -> float:
