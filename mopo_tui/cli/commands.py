@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mopo_tui.cli import compare, config, data, models, run, runs, tasks, use
+from mopo_tui.cli import compare, config, data, logs, models, run, runs, tasks, use
 from mopo_tui.cli.options import RunsOption
 from mopo_tui.manager.locations import RUNS_VARIABLE
 
@@ -71,7 +71,7 @@ def _open(reference: str | None, root: Path | None) -> None:
 app.command("run")(run.run)
 app.command("resume")(run.resume)
 app.command("stop")(run.stop)
-app.command("logs")(run.logs)
+app.command("logs")(logs.logs)
 app.command("ls")(runs.ls)
 app.command("compare")(compare.compare)
 app.command("evaluate")(use.evaluate)

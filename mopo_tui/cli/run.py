@@ -1,10 +1,9 @@
-"""`mopo run`, `resume`, `stop`, `logs`: one run from its start to its end."""
+"""`mopo run`, `resume`, `stop`: one run from its start to its end."""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -147,50 +146,6 @@ def stop(run: RunArgument, store: RunsOption = None) -> None:
         raise StoreError(f"{chosen.id} is {chosen.state.value}: there is nothing to stop")
     runs.stop(chosen)
     output.narrate(f"asked {chosen.id} to stop")
-
-
-def logs(
-    run: RunArgument,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the run ends.")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines; 0: all.")] = 0,
-    store: RunsOption = None,
-) -> None:
-    """Print what the run's process has written to its console."""
-    from engine import record
-    from mopo_tui.manager import Store
-    from mopo_tui.manager.run import read_run
-    from mopo_tui.manager.state import clean
-
-    chosen = Store.open(store).find(run)
-    path = chosen.folder / record.CONSOLE
-
-    def read(offset: int) -> bytes:
-        try:
-            with open(path, "rb") as f:
-                f.seek(offset)
-                return f.read()
-        except FileNotFoundError:
-            return b""
-
-    written = read(0)
-    whole = [clean(line) for line in written.decode("utf-8", "replace").splitlines()]
-    if follow and not written.endswith(b"\n"):  # a line under way is printed once it is whole
-        written = written[: written.rfind(b"\n") + 1]
-        whole = whole[:-1]
-    for line in whole[-lines:] if lines else whole:
-        print(line)
-    offset = len(written)
-    while follow:
-        over = read_run(chosen.folder).state.over  # looked at before reading: what came last is still printed
-        sys.stdout.flush()
-        added = read(offset)
-        end = len(added) if over else added.rfind(b"\n") + 1
-        offset += end
-        for line in added[:end].decode("utf-8", "replace").splitlines():
-            print(clean(line))
-        if over:
-            return
-        time.sleep(0.3)
 
 
 def _show_plan(resolved: Resolved, as_json: bool) -> None:
