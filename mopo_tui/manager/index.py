@@ -1,0 +1,233 @@
+"""What a listing needs of every run, kept between listings in two derived files of the store.
+
+Both may be deleted at any time: a file that is missing, torn, or of another version is made again from the run folders,
+and a store that cannot be written works without. Kept is only what cannot change: the setting of each run, and all of a run
+that is over, as long as its small files are the ones it was read from. The state of every other run is judged anew each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine import record
+from mopo_tui.manager.groups import setting_key
+from mopo_tui.manager.run import Run, number_of, read_run
+from mopo_tui.manager.settings import read_settings
+from mopo_tui.manager.state import RunState
+
+if TYPE_CHECKING:
+    from mopo_tui.manager.store import Store
+
+INDEX, VALUES = ".index.json", ".index-values.json"
+_VERSION = 1  # raised by hand when the same folder is read as something else
+# A file that changed so shortly ago may change again without a new time or size: it is read again next time.
+SETTLED_SECONDS = 2.0
+_SETTING_FILES = (record.CONFIG, record.EXTENSION)
+_RUN_FILES = (record.RUN, record.META, record.SUMMARY, record.PROCESS, record.EXIT, record.RESULT)
+# A lost run may come back: another host's heartbeat may only have been late.
+_FINAL = (RunState.FINISHED, RunState.STOPPED, RunState.FAILED)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run in a listing. `setting` is what it shares with its other seeds; empty where its configuration cannot be read."""
+
+    run: Run
+    setting: str
+
+
+def listing(store: Store) -> list[Listed]:
+    """Every run of the store, newest first; folders that cannot be read stand among them with `problem` set."""
+    kept = _load(store.root / INDEX)
+    entries: dict[str, Any] = {}
+    found = []
+    for folder in store._folders():
+        key = str(folder.relative_to(store.root))
+        listed, entry = _listed(folder, kept.get(key))
+        found.append(listed)
+        if entry is not None:
+            entries[key] = entry
+    if entries != kept:
+        _save(store.root / INDEX, entries)
+    return sorted(found, key=lambda listed: (listed.run.created, listed.run.id), reverse=True)
+
+
+def _listed(folder: Path, kept: Any) -> tuple[Listed, dict[str, Any] | None]:
+    """The run of one folder, out of the index where it holds, and what to keep of it."""
+    setting_signature, setting_settled = _signature(folder, _SETTING_FILES)
+    run_signature, run_settled = _signature(folder, _RUN_FILES)
+    kept = kept if isinstance(kept, dict) else {}
+    setting = kept.get("setting")
+    if kept.get("setting_files") != setting_signature or not isinstance(setting, str):
+        kept, setting = {}, setting_key(folder)
+    run = _run_of(folder, kept.get("run")) if kept.get("run_files") == run_signature else None
+    if run is not None:
+        return Listed(run, setting), kept
+    run = read_run(folder)
+    entry: dict[str, Any] | None = None
+    if setting_settled and setting:
+        entry = {"setting_files": setting_signature, "setting": setting}
+        if run_settled and run.state in _FINAL:
+            entry |= {"run_files": run_signature, "run": _kept(run)}
+    return Listed(run, setting), entry
+
+
+def _signature(folder: Path, names: Iterable[str]) -> tuple[str, bool]:
+    """Time, size and inode of these files, and whether none of them changed just now."""
+    parts, newest = [], 0
+    for name in names:
+        try:
+            found = os.stat(f"{folder}/{name}")
+        except OSError:
+            parts.append("-")
+            continue
+        parts.append(f"{found.st_mtime_ns}.{found.st_size}.{found.st_ino}")
+        newest = max(newest, found.st_mtime_ns)
+    return " ".join(parts), newest < time.time_ns() - SETTLED_SECONDS * 1e9
+
+
+# --- a run in the index -----------------------------------------------------------------------------------------------------------
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# By the annotation of a field of Run: whoever may write the store may write the index, so nothing in it is believed unseen.
+_SOUND: dict[str, Callable[[Any], bool]] = {
+    "str": _text,
+    "int": _whole,
+    "int | None": lambda value: value is None or _whole(value),
+    "float": _finite,
+    "float | None": lambda value: value is None or _finite(value),
+    "tuple[str, ...]": lambda value: isinstance(value, (list, tuple)) and all(map(_text, value)),
+    "dict[str, Any]": lambda value: isinstance(value, dict),
+    "dict[str, Any] | None": lambda value: value is None or isinstance(value, dict),
+    "RunState": lambda value: value in [state.value for state in _FINAL],
+}
+_FIELDS = {f.name: (_SOUND[str(f.type)], f) for f in fields(Run) if f.name not in ("folder", "id")}
+
+
+def _kept(run: Run) -> dict[str, Any]:
+    """What the index keeps of a run: every field that is not as for a run of which nothing is known."""
+    values = run.to_json()
+    return {name: values[name] for name, (_, f) in _FIELDS.items() if values[name] not in (f.default, {})}
+
+
+def _run_of(folder: Path, values: Any) -> Run | None:
+    """The run that the index keeps; None where what stands there is none."""
+    if not isinstance(values, dict):
+        return None
+    for name, value in values.items():
+        if name not in _FIELDS or not _FIELDS[name][0](value):
+            return None
+    known = {
+        **values,
+        "tags": tuple(values.get("tags", ())),
+        "state": RunState(values.get("state", RunState.UNREADABLE)),
+    }
+    return Run(folder=folder, id=folder.name, **known)
+
+
+# --- settings and last values, for filters and orders ----------------------------------------------------------------------------
+
+
+class Values:
+    """The configuration and the last value of each metric, by run, read where somebody asks for them.
+
+    Rows that were read once are not read again: metrics.jsonl only grows. `save` keeps what was read for the next listing.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._root = store.root
+        self._path = store.root / VALUES
+        self._kept = _load(self._path)
+        self._changed = False
+
+    def settings(self, run: Run) -> Mapping[str, Any]:
+        """The run's configuration by dotted key; empty where it cannot be read."""
+        entry = self._entry(run)
+        signature, settled = _signature(run.folder, _SETTING_FILES)
+        known = entry.get("settings")
+        if entry.get("setting_files") == signature and isinstance(known, dict):
+            return known
+        settings = read_settings(run.folder)
+        if settled:
+            entry.update(setting_files=signature, settings=settings)
+            self._changed = True
+        return settings
+
+    def last(self, run: Run) -> Mapping[str, Any]:
+        """The value of each metric in the last row that has it."""
+        entry = self._entry(run)
+        path = run.folder / record.METRICS
+        try:
+            found = path.stat()
+        except OSError:
+            return {}
+        known = entry.get("metrics")
+        offset, values = 0, dict[str, Any]()
+        if isinstance(known, dict) and known.get("inode") == found.st_ino and isinstance(known.get("last"), dict):
+            offset = known["offset"] if _whole(known.get("offset")) and 0 <= known["offset"] <= found.st_size else 0
+            values = dict(known["last"]) if offset else values
+        if offset == found.st_size:
+            return values
+        rows, end = record.read_rows(path, offset)
+        for row in rows:
+            measured = row.get("m")
+            if isinstance(measured, dict):
+                values.update({str(name): number_of(measured, name) for name in measured})
+        if end != offset:
+            entry["metrics"] = {"inode": found.st_ino, "offset": end, "last": values}
+            self._changed = True
+        return values
+
+    def save(self) -> None:
+        """Keep what was read; runs that are gone are forgotten."""
+        if self._changed:
+            _save(self._path, {key: entry for key, entry in self._kept.items() if (self._root / key).is_dir()})
+            self._changed = False
+
+    def _entry(self, run: Run) -> dict[str, Any]:
+        key = str(run.folder.relative_to(self._root))
+        entry = self._kept.get(key)
+        if not isinstance(entry, dict):
+            entry = self._kept[key] = {}
+        return entry
+
+
+# --- the files --------------------------------------------------------------------------------------------------------------------
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """The entries of a derived file by folder; none where it is missing, torn or of another version."""
+    whole = record.read_json(path) or {}
+    entries = whole.get("runs")
+    return entries if whole.get("version") == _version() and isinstance(entries, dict) else {}
+
+
+def _version() -> str:
+    """Changes with the fields of Run, too."""
+    return f"{_VERSION} {' '.join(_FIELDS)}"
+
+
+def _save(path: Path, entries: Mapping[str, Any]) -> None:
+    text = json.dumps({"version": _version(), "runs": entries}, ensure_ascii=False, separators=(",", ":"))
+    with contextlib.suppress(OSError, UnicodeEncodeError):  # a store of somebody else, a full disk: it works without
+        record.write_atomically(path, text)
