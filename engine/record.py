@@ -10,6 +10,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -294,17 +295,25 @@ class Recorder:
 # --- the manager's side ---------------------------------------------------------------------------------------------------------
 
 
-def create_run(folder: Path, run: Mapping[str, Any], config_toml: str) -> None:
-    """Make a run folder that is complete from the moment it is visible: run.json and config.toml, then one rename.
+def create_run(folder: Path, run: Mapping[str, Any], config_toml: str, meta: Mapping[str, Any] | None = None) -> None:
+    """Make a run folder that is complete from the moment it is visible: run.json, config.toml, meta.json where there is something
+    to say in it, then one rename.
 
     Raises:
         FileExistsError: the folder exists.
+        OSError: it cannot be written; nothing is left of it.
     """
     if folder.exists():
         raise FileExistsError(f"{folder} exists")
     temporary = folder.with_name(f".{folder.name}.new")
-    (temporary / CONTROL).mkdir(parents=True)
-    (temporary / CHECKPOINTS).mkdir()
-    write_json(temporary / RUN, {"format": FORMAT, **run})
-    write_atomically(temporary / CONFIG, config_toml)
-    os.rename(temporary, folder)
+    try:
+        (temporary / CONTROL).mkdir(parents=True)
+        (temporary / CHECKPOINTS).mkdir()
+        write_json(temporary / RUN, {"format": FORMAT, **run})
+        write_atomically(temporary / CONFIG, config_toml)
+        if meta:
+            write_json(temporary / META, meta)
+        os.rename(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise

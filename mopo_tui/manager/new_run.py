@@ -21,9 +21,12 @@ from engine.config import (
 )
 from engine.tasks import OWN_TASKS_VARIABLE
 from mopo_tui.manager import locations
+from mopo_tui.manager.on_finish import FINISH_VARIABLES
 
 Layer = tuple[str, Mapping[str, Any]]
 C = TypeVar("C", bound=Config)
+# What a configuration file may hold besides the keys of a run: a whole experiment; the command that follows a run's end.
+EXPERIMENT, ON_FINISH = "experiment", "on_finish"
 
 _SHORT = {"MOPO_THREADS": "compute.threads", "MOPO_DEVICE": "compute.device", "MOPO_SIZE": "dataset.size"}
 _NOT_KEYS = (
@@ -31,33 +34,66 @@ _NOT_KEYS = (
     locations.DATA_VARIABLE,
     locations.MIRROR_VARIABLE,
     OWN_TASKS_VARIABLE,
+    *FINISH_VARIABLES,
 )
 
 
-def resolve_run(command_line: Sequence[Layer], config_file: Path | None = None) -> Resolved:
+def resolve_run(
+    command_line: Sequence[Layer],
+    config_file: Path | None = None,
+    *,
+    like: Layer | None = None,
+    threads: int | None = None,
+) -> Resolved:
     """A training configuration from, in rising precedence: defaults, task, preset, the user's file, ./mopo.toml, `config_file`,
-    MOPO_* variables, and the layers of the command line, of which a later one wins. `compute.threads` comes out resolved.
+    MOPO_* variables, `like`, and the layers of the command line, of which a later one wins.
+
+    Args:
+        like: another run's configuration, as `experiment.like_layer` has it.
+        threads: what `compute.threads` = 0 stands for; None: two threads where there are two cores.
 
     Raises:
         ConfigError: one line that names the origin of what is wrong.
+    """
+    layers = file_layers(config_file) + variables(os.environ) + ([like] if like else []) + list(command_line)
+    resolved = resolve(layers)
+    if resolved.config.compute.threads:
+        return resolved
+    why = f"for this machine of {cores()} cores" if threads is None else "one slot each"
+    origin = f"{resolved.origins['compute.threads']}: 0, {why}"
+    return Resolved(with_threads(resolved.config, threads), {**resolved.origins, "compute.threads": origin})
+
+
+def file_layers(config_file: Path | None = None) -> list[Layer]:
+    """One layer per configuration file that counts, the weaker one first, without places, experiments and what runs at a run's end.
+
+    Raises:
+        ConfigError: a file that cannot be read, or a table in a file where it does not belong.
     """
     try:
         files = list(reversed(locations.configuration_files()))
         if config_file is not None:
             files.append(config_file)
-        layers: list[Layer] = [(str(path), _values(path)) for path in files]
+        return [(str(path), _values(path, named=path is config_file)) for path in files]
     except locations.LocationError as error:
         raise ConfigError(str(error)) from None
-    resolved = resolve([*layers, *variables(os.environ), *command_line])
-    if resolved.config.compute.threads:
-        return resolved
-    origin = f"{resolved.origins['compute.threads']}: 0, for this machine of {cores()} cores"
-    return Resolved(with_threads(resolved.config), {**resolved.origins, "compute.threads": origin})
 
 
-def _values(path: Path) -> dict[str, Any]:
-    """A configuration file's keys of a run, without those of places."""
-    return {key: value for key, value in flatten(locations.read_toml(path)).items() if not key.startswith("paths.")}
+def _values(path: Path, *, named: bool) -> dict[str, Any]:
+    """A configuration file's keys of a run.
+
+    Args:
+        named: whether a person named this file on the command line.
+    """
+    table = locations.read_toml(path)
+    if EXPERIMENT in table and not named:
+        raise ConfigError(f"{path}: [{EXPERIMENT}] counts only in a file that is named: mopo run --config {path.name}")
+    if ON_FINISH in table and path != locations.user_config():
+        raise ConfigError(
+            f"{path}: {ON_FINISH} counts only in your own file {locations.user_config()} and on the command line"
+        )
+    values = flatten({key: value for key, value in table.items() if key not in (EXPERIMENT, ON_FINISH)})
+    return {key: value for key, value in values.items() if not key.startswith("paths.")}
 
 
 def variables(environment: Mapping[str, str]) -> list[Layer]:
@@ -89,10 +125,10 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def with_threads(config: C) -> C:
-    """`config` with `compute.threads` 0 resolved: two threads where there are two cores; one for a behaviour, whose updates are
-    too small to share."""
+def with_threads(config: C, threads: int | None = None) -> C:
+    """`config` with `compute.threads` 0 resolved: `threads`, or two where there are two cores; one for a behaviour, whose updates
+    are too small to share."""
     if config.compute.threads:
         return config
-    threads = 1 if isinstance(config, BehaviourConfig) else min(cores(), 2)
+    threads = 1 if isinstance(config, BehaviourConfig) else threads or min(cores(), 2)
     return dataclasses.replace(config, compute=dataclasses.replace(config.compute, threads=threads))

@@ -7,6 +7,7 @@ import getpass
 import os
 import random
 import re
+import shutil
 import signal
 import string
 import subprocess
@@ -14,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine import record
 from mopo_tui.manager import identity, locations
@@ -23,6 +24,7 @@ from mopo_tui.manager.state import RunState, alive, log_tail
 
 if TYPE_CHECKING:
     from engine.config import Config
+    from mopo_tui.manager.experiment import Experiment
 
 LAUNCH_SECONDS = 20.0
 ABORT_SECONDS = 3.0
@@ -135,25 +137,39 @@ class Store:
 
     # --- making -------------------------------------------------------------------------------------------------------------------
 
-    def create(self, config: Config, *, name: str | None = None, command: Sequence[str] = ()) -> Run:
+    def create(
+        self,
+        config: Config,
+        *,
+        name: str | None = None,
+        command: Sequence[str] = (),
+        group: str = "",
+        tags: Sequence[str] = (),
+        note: str = "",
+        restarts: str = "",
+    ) -> Run:
         """A new run folder with that configuration, not started yet.
 
         Args:
             config: as resolved; `compute.threads` 0 becomes the number that this machine gives.
             name: what a person calls it; any printable text.
             command: the person's command line, for the record.
+            group: the name that runs launched together share.
+            tags, note: a person's own words, which they may change later.
+            restarts: id of the run that this one does again.
 
         Raises:
-            StoreError: an unusable name, or the folder cannot be written.
+            StoreError: an unusable name, group, tag or note, or the folder cannot be written; nothing is left of it then.
         """
         from engine.config import BehaviourConfig, TrainConfig, to_toml
         from mopo_tui.manager.new_run import with_threads
 
-        name = (name or "").strip()
-        if not name.isprintable() or len(name) > 100:
-            raise StoreError("a run's name has at most 100 characters and none that control the terminal")
-        if name == "latest":
-            raise StoreError("'latest' always means the newest run: choose another name")
+        name, group = _checked_name(name or "", "name"), _checked_name(group, "group")
+        meta: dict[str, Any] = {}
+        if tags:
+            meta["tags"] = list(dict.fromkeys(_checked_tag(tag) for tag in tags))
+        if note:
+            meta["note"] = note
         config = with_threads(config)
         preset, algorithm = "", ""
         if isinstance(config, TrainConfig):
@@ -167,7 +183,7 @@ class Store:
             "kind": "train" if job == "train" else "data",
             "job": job,
             "name": name or default_name(task, what, seed),
-            "group": "",
+            "group": group,
             "task": task,
             "algorithm": algorithm,
             "preset": preset,
@@ -176,17 +192,43 @@ class Store:
             "created": time.time(),
             "command": list(command),
             "paths": {"data": str(locations.data_root())},
+            **({"restarts": restarts} if restarts else {}),
         }
         try:
             while True:
                 run_id = _new_id(task, what, seed)
                 try:
-                    record.create_run(self.root / run_id, {"id": run_id, **about}, to_toml(config))
+                    record.create_run(self.root / run_id, {"id": run_id, **about}, to_toml(config), meta)
                 except FileExistsError:
                     continue
                 return read_run(self.root / run_id)
         except OSError as error:
             raise StoreError(f"{self.root}: cannot write a run: {error.strerror}") from None
+
+    def create_all(self, experiment: Experiment, command: Sequence[str] = ()) -> list[Run]:
+        """A run folder for every run of an experiment, or none at all.
+
+        Raises:
+            StoreError: as `create`.
+        """
+        made: list[Run] = []
+        try:
+            for planned in experiment.runs:
+                made.append(  # noqa: PERF401  what was made before a failure is removed
+                    self.create(
+                        planned.resolved.config,
+                        name=planned.name,
+                        command=command,
+                        group=experiment.group,
+                        tags=experiment.tags,
+                        note=experiment.note,
+                    )
+                )
+        except BaseException:
+            for run in made:
+                shutil.rmtree(run.folder, ignore_errors=True)
+            raise
+        return made
 
     # --- starting and stopping ----------------------------------------------------------------------------------------------------
 
@@ -325,6 +367,22 @@ def _new_id(task: str, what: str, seed: int) -> str:
     tail = "".join(random.SystemRandom().choices(string.ascii_lowercase + string.digits, k=4))
     slug = re.sub(r"[^a-z0-9]+", "-", f"{task}-{what}".lower()).strip("-")
     return f"{when}-{slug}-s{seed}-{tail}"
+
+
+def _checked_name(name: str, what: str) -> str:
+    """A run's name or a group's, without blanks around it."""
+    name = name.strip()
+    if not name.isprintable() or len(name) > 100:
+        raise StoreError(f"a run's {what} has at most 100 characters and none that control the terminal")
+    if name == "latest":
+        raise StoreError(f"'latest' always means the newest run: choose another {what}")
+    return name
+
+
+def _checked_tag(tag: str) -> str:
+    if not re.fullmatch(r"[^\s,+\-][^\s,]{0,49}", tag) or not tag.isprintable():
+        raise StoreError(f"tag {tag!r}: one word of at most 50 characters, without commas, that begins with no + or -")
+    return tag
 
 
 def _owner() -> str:
