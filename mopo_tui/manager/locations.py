@@ -35,6 +35,13 @@ def user_data() -> Path:
     return Path(platformdirs.user_data_dir(APP))
 
 
+def user_cache() -> Path:
+    """What may be deleted at any time; it need not exist."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir(APP))
+
+
 def use_own_tasks() -> None:
     """Make the person's file of tasks count here and in the processes started from here: MOPO_TASKS, or tasks.toml beside their
     configuration. It need not exist."""

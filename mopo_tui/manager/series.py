@@ -1,10 +1,19 @@
-"""What a run measured, as columns: an incremental reader of one run folder's rows."""
+"""What a run measured, as columns: an incremental reader of one run folder's rows.
+
+Parsed columns of large runs are kept in the user's cache folder, so that opening such a run again reads them instead of its
+JSON. That folder may be deleted at any time; what lies in it counts only where the run's own file is still the one it was.
+"""
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import contextlib
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +21,16 @@ import numpy as np
 import numpy.typing as npt
 
 from engine import record
+from mopo_tui.manager import locations
 from mopo_tui.manager.settings import read_settings
 
 Floats = npt.NDArray[np.float64]
-_COLUMNS = 5  # step, update, epoch, t, value
+_HEAD = ("step", "update", "epoch", "t")
+_LINES = 100  # parsed at once: few enough to stay in the processor's cache
+_KEPT_FROM = 2_000_000  # bytes of rows from which on columns are kept
+_KEPT_DAYS = 30
+_CHECKED = 4096  # bytes at the beginning, and before the end of what was read, by which a file is known again
+_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -40,28 +55,43 @@ class Series:
         return len(self.step)
 
 
-@dataclass
 class _Column:
-    """The rows of one metric as they grow; `steps` repeats the first entry of each row for bisection."""
+    """The rows of one metric as they grow, sorted by step; arrays handed out stay as they are."""
 
-    steps: list[float] = field(default_factory=list)
-    rows: list[tuple[float, float, float, float, float]] = field(default_factory=list)
-    series: Series | None = None
+    def __init__(self, head: Floats, value: Floats) -> None:
+        self._head, self._value = head, value  # (4, room) and (room,), of which `_count` rows are taken
+        self._count = len(value)
+        self._series: Series | None = None
 
-    def put(self, row: tuple[float, float, float, float, float]) -> None:
-        self.series = None
-        step = row[0]
-        if not self.steps or step > self.steps[-1]:
-            self.steps.append(step)
-            self.rows.append(row)
+    def append(self, head: Floats, value: Floats) -> None:
+        """More rows, (4, n) and (n,), in the order of writing: of rows of one step the last one stays."""
+        self._series = None
+        step = head[0]
+        last = self._head[0, self._count - 1] if self._count else -np.inf
+        if len(step) and step[0] > last and (step[1:] > step[:-1]).all():
+            end = self._count + len(value)
+            if end > len(self._value):  # doubled, so that all rows together are copied but once or twice
+                room = max(end, 2 * self._count)
+                head_room, value_room = np.empty((len(_HEAD), room)), np.empty(room)
+                head_room[:, : self._count] = self._head[:, : self._count]
+                value_room[: self._count] = self._value[: self._count]
+                self._head, self._value = head_room, value_room
+            self._head[:, self._count : end], self._value[self._count : end] = head, value
+            self._count = end
             return
-        # A resumed run measures some steps again: the later row replaces the earlier one.
-        at = bisect.bisect_left(self.steps, step)
-        if at < len(self.steps) and self.steps[at] == step:
-            self.rows[at] = row
-        else:
-            self.steps.insert(at, step)
-            self.rows.insert(at, row)
+        # A resumed run measures some steps again.
+        heads = np.concatenate([self._head[:, : self._count], head], axis=1)
+        values = np.concatenate([self._value[: self._count], value])
+        order = np.argsort(heads[0], kind="stable")
+        steps = heads[0, order]
+        kept = order[np.append(steps[1:] != steps[:-1], True)]
+        self._head, self._value, self._count = np.ascontiguousarray(heads[:, kept]), values[kept], len(kept)
+
+    def series(self) -> Series:
+        if self._series is None:
+            step, update, epoch, t = self._head[:, : self._count]
+            self._series = Series(step, update, epoch, t, self._value[: self._count])
+        return self._series
 
 
 class RunReader:
@@ -85,6 +115,7 @@ class RunReader:
         self._columns: dict[str, _Column] = {}
         self._histograms: dict[str, npt.NDArray[np.int64]] = {}
         self._offsets: dict[str, int] = {}
+        self._kept_to = 0  # bytes of metrics.jsonl whose columns are kept in the cache
         self._environment_stamp: tuple[int, int] | None = None
 
     def refresh(self) -> bool:
@@ -93,9 +124,7 @@ class RunReader:
         if not self.config:
             self.config = read_settings(self.folder)
             changed |= bool(self.config)
-        if rows := self._new_rows(record.METRICS):
-            self._take_metrics(rows)
-            changed = True
+        changed |= self._read_metrics()
         if rows := self._new_rows(record.HISTOGRAMS):
             self._take_histograms(rows)
             changed = True
@@ -112,11 +141,8 @@ class RunReader:
         """The metric's rows so far; empty for one that is not measured (yet). Treat the arrays as read-only."""
         column = self._columns.get(name)
         if column is None:
-            return Series(*(np.empty(0) for _ in range(_COLUMNS)))
-        if column.series is None:
-            table = np.asarray(column.rows, dtype=np.float64)
-            column.series = Series(*np.ascontiguousarray(table.T))
-        return column.series
+            return Series(*(np.empty(0) for _ in range(len(_HEAD) + 1)))
+        return column.series()
 
     def histogram(self, name: str) -> npt.NDArray[np.int64] | None:
         """The newest counts of that name, shape (162,): underflow, 160 bins between `record.histogram_edges()`, overflow."""
@@ -124,24 +150,58 @@ class RunReader:
 
     # --- reading ------------------------------------------------------------------------------------------------------------------
 
-    def _new_rows(self, name: str) -> list[dict[str, Any]]:
-        path = self.folder / name
+    def _new(self, name: str) -> int | None:
+        """The byte from which on a file of rows has more; None where it has none."""
         try:
-            size = path.stat().st_size
+            size = (self.folder / name).stat().st_size
         except OSError:
-            return []
+            return None
         offset = self._offsets.get(name, 0)
         if size < offset:  # the file was replaced by a shorter one: another run's, or a copy cut short
             self._forget(name)
-            offset = 0
-        if size == offset:
+            offset = self._offsets[name] = 0
+        return None if size == offset else offset
+
+    def _new_rows(self, name: str) -> list[dict[str, Any]]:
+        offset = self._new(name)
+        if offset is None:
             return []
-        rows, self._offsets[name] = record.read_rows(path, offset)
+        rows, self._offsets[name] = record.read_rows(self.folder / name, offset)
         return rows
+
+    def _read_metrics(self) -> bool:
+        offset = self._new(record.METRICS)
+        if offset is None:
+            return False
+        path = self.folder / record.METRICS
+        changed = False
+        if offset == 0 and (kept := _kept(path)) is not None:
+            offset, self._columns = kept
+            self._kept_to = offset
+            changed = True
+        try:
+            with open(path, "rb") as f:
+                f.seek(offset)
+                data = f.read()
+        except OSError:
+            return changed
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offsets[record.METRICS] = end = offset + len(whole)
+        for name, (head, value) in _columns(whole).items():
+            if name not in self._columns:
+                self._columns[name] = _Column(np.empty((len(_HEAD), 0)), np.empty(0))
+            self._columns[name].append(head, value)
+            changed = True
+        # Written anew when a quarter more has come: following a run costs in proportion to what is new.
+        if end - self._kept_to > max(_KEPT_FROM, self._kept_to // 4):
+            _keep(path, end, {name: column.series() for name, column in self._columns.items()})
+            self._kept_to = end
+        return changed
 
     def _forget(self, name: str) -> None:
         if name == record.METRICS:
-            self._columns.clear()
+            self._columns = {}
+            self._kept_to = 0
         elif name == record.HISTOGRAMS:
             self._histograms.clear()
         else:
@@ -163,20 +223,6 @@ class RunReader:
         self.references = references if isinstance(references, dict) else {}
         return True
 
-    def _take_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
-        for row in rows:
-            values = row.get("m")
-            step = _float(row.get("step"))
-            if not isinstance(values, dict) or np.isnan(step):
-                continue
-            head = (step, _float(row.get("update")), _float(row.get("epoch")), _float(row.get("t")))
-            for name, value in values.items():
-                try:
-                    number = record.number(value)
-                except (TypeError, ValueError):
-                    continue
-                self._columns.setdefault(name, _Column()).put((*head, number))
-
     def _take_histograms(self, rows: Iterable[dict[str, Any]]) -> None:
         for row in rows:
             counts = row.get("counts")
@@ -196,8 +242,154 @@ class RunReader:
                 self.elites = tuple(e for e in elites if isinstance(e, int))
 
 
-def _float(value: Any) -> float:
+# --- parsing ----------------------------------------------------------------------------------------------------------------------
+
+
+def _columns(data: bytes) -> dict[str, tuple[Floats, Floats]]:
+    """Whole lines of metrics.jsonl as a head (4, n) and values (n,) for each metric, in the order of writing."""
+    # Rows that measure the same metrics become one table; the rows' numbers bring those of several tables into order again.
+    tables: dict[tuple[str, ...], list[tuple[Floats, Floats]]] = {}
+    lines = data.split(b"\n")
+    for at in range(0, len(lines), _LINES):
+        for names, rows in _parsed(lines[at : at + _LINES], at).items():
+            tables.setdefault(names, []).append(rows)
+    parts: dict[str, list[tuple[Floats, Floats]]] = {}
+    for names, chunks in tables.items():
+        heads = np.ascontiguousarray(np.concatenate([head for head, _ in chunks]).T)
+        values = np.ascontiguousarray(np.concatenate([value for _, value in chunks]).T)
+        for name, column in zip(names, values, strict=True):
+            parts.setdefault(name, []).append((heads, column))
+    found = {}
+    for name, tables_of in parts.items():
+        head, value = tables_of[0]
+        if len(tables_of) > 1:
+            head = np.concatenate([part for part, _ in tables_of], axis=1)
+            value = np.concatenate([part for _, part in tables_of])
+            order = np.argsort(head[-1])
+            head, value = head[:, order], value[order]
+        found[name] = (head[:-1], value)
+    return found
+
+
+def _parsed(lines: Sequence[bytes], first: int) -> dict[tuple[str, ...], tuple[Floats, Floats]]:
+    """For each set of metrics that rows have, their heads with the lines' numbers, (n, 5), and their values, (n, metrics)."""
+    text = b",".join(line for line in lines if line)
+    try:
+        rows = json.loads(b"[" + text + b"]")
+        if len(rows) != sum(map(bool, lines)) or b"null" in text:
+            raise ValueError
+        numbers = [number for number, line in enumerate(lines, first) if line]
+        grouped: dict[tuple[str, ...], tuple[list[Any], list[Any]]] = {}
+        for number, row in zip(numbers, rows, strict=True):
+            values = row["m"]
+            heads, table = grouped.setdefault(tuple(values), ([], []))
+            heads.append([row["step"], row.get("update"), row.get("epoch"), row.get("t"), number])
+            table.append(list(values.values()))
+        found = {names: (np.array(heads, float), np.array(table, float)) for names, (heads, table) in grouped.items()}
+        if any(np.isnan(heads[:, 0]).any() or table.ndim != 2 for heads, table in found.values()):
+            raise ValueError
+        return found
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        return _parsed_one_by_one(lines, first)
+
+
+def _parsed_one_by_one(lines: Sequence[bytes], first: int) -> dict[tuple[str, ...], tuple[Floats, Floats]]:
+    """The same where something among `lines` is torn or no number: what is of use counts."""
+    grouped: dict[tuple[str, ...], tuple[list[Any], list[Any]]] = {}
+    for number, line in enumerate(lines, first):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        values = row.get("m") if isinstance(row, dict) else None
+        if not isinstance(values, dict) or np.isnan(step := _float(row.get("step"))):
+            continue
+        usable = {name: found for name, value in values.items() if (found := _number(value)) is not None}
+        if usable:
+            heads, table = grouped.setdefault(tuple(usable), ([], []))
+            heads.append([step, *(_float(row.get(name)) for name in _HEAD[1:]), number])
+            table.append(list(usable.values()))
+    return {names: (np.array(heads), np.array(table)) for names, (heads, table) in grouped.items()}
+
+
+def _number(value: Any) -> float | None:
     try:
         return record.number(value)
-    except (TypeError, ValueError):
-        return float("nan")
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _float(value: Any) -> float:
+    found = _number(value)
+    return float("nan") if found is None else found
+
+
+# --- columns kept in the user's cache ---------------------------------------------------------------------------------------------
+
+
+def _place(path: Path) -> Path:
+    name = hashlib.sha256(os.path.abspath(path).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return locations.user_cache() / "columns" / f"{name}.npz"
+
+
+def _mark(path: Path, end: int) -> str:
+    """What a file begins with and what stands before byte `end`, as a digest; empty where it cannot be read, or is shorter."""
+    try:
+        with open(path, "rb") as f:
+            begins = f.read(min(_CHECKED, end))
+            f.seek(max(0, end - _CHECKED))
+            ends = f.read(min(_CHECKED, end))
+            return hashlib.sha256(begins + ends).hexdigest() if f.tell() == end else ""
+    except OSError:
+        return ""
+
+
+def _kept(path: Path) -> tuple[int, dict[str, _Column]] | None:
+    """The columns kept of `path`, and the byte up to which they go; None where there are none that fit."""
+    place = _place(path)
+    try:
+        if not place.exists():
+            return None
+        with np.load(place, allow_pickle=False) as arrays:
+            about = json.loads(bytes(arrays["about"]))
+            if about["format"] != _FORMAT or not (mark := _mark(path, about["end"])) or about["mark"] != mark:
+                return None
+            columns = {}
+            for i, names in enumerate(about["names"]):
+                head, values = arrays[f"head{i}"], arrays[f"values{i}"]
+                if head.shape != (len(_HEAD), values.shape[1]) or head.dtype != float or values.dtype != float:
+                    return None
+                columns.update({name: _Column(head, value) for name, value in zip(names, values, strict=True)})
+        os.utime(place)
+        return int(about["end"]), columns
+    except Exception:  # whatever is wrong with a cache, the run's own file has everything
+        return None
+
+
+def _keep(path: Path, end: int, columns: Mapping[str, Series]) -> None:
+    """Keep `columns`, read up to byte `end`; where that cannot be done, the next reading parses again."""
+    groups: dict[bytes, list[str]] = {}  # metrics that were measured at the same steps share their heads
+    for name, series in columns.items():
+        key = hashlib.sha256(b"".join(getattr(series, part).tobytes() for part in _HEAD)).digest()
+        groups.setdefault(key, []).append(name)
+    about = {"format": _FORMAT, "end": end, "mark": _mark(path, end), "names": list(groups.values())}
+    arrays = {"about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
+    for i, names in enumerate(groups.values()):
+        arrays[f"head{i}"] = np.stack([getattr(columns[names[0]], part) for part in _HEAD])
+        arrays[f"values{i}"] = np.stack([columns[name].value for name in names])
+    data = io.BytesIO()
+    np.savez(data, **arrays)  # type: ignore[arg-type]
+    place = _place(path)
+    with contextlib.suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        record.write_atomically(place, data.getvalue())
+        _tidy(place.parent)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what nobody has opened for a month."""
+    oldest = time.time() - _KEPT_DAYS * 86_400
+    for file in folder.glob("*.npz"):
+        with contextlib.suppress(OSError):
+            if file.stat().st_mtime < oldest:
+                file.unlink()
