@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from engine import record
-from engine.config import resolve, to_toml
+from engine.config import TrainConfig, resolve, to_toml
 from mopo_tui.manager import identity
 
 SEEDS = 5
@@ -28,21 +30,19 @@ def _ending(number: int, count: int) -> str:
     return "failed" if number % 29 == 7 else "stopped" if number % 37 == 11 else "finished"
 
 
+@functools.cache
+def _config(setting: int) -> TrainConfig:
+    task = ("ant-angle", "hopper-medium", "halfcheetah-medium-replay")[setting % 3]
+    values: dict[str, Any] = {"task": task, "preset": "quick", "compute.threads": 1}
+    more = {"algorithm": "mbpo"} if setting % 4 == 3 else {"rollout.coefficient": 0.5 + 0.25 * setting}
+    return resolve([("many", values | more)]).config
+
+
 def write_run(root: Path, number: int, ending: str, rows: int) -> Path:
     """One run folder; `ending` is the state that it shows."""
     setting, seed = divmod(number, SEEDS)
-    task = ("ant-angle", "hopper-medium", "halfcheetah-medium-replay")[setting % 3]
-    algorithm = "mbpo" if setting % 4 == 3 else "mopo"
-    values: dict[str, Any] = {
-        "task": task,
-        "algorithm": algorithm,
-        "preset": "quick",
-        "seed": seed,
-        "compute.threads": 1,
-    }
-    if algorithm == "mopo":
-        values["rollout.coefficient"] = 0.5 + 0.25 * setting
-    config = resolve([("many", values)]).config
+    shared = _config(setting)
+    config, task, algorithm = replace(shared, seed=seed), shared.task, shared.algorithm
     tail = "".join("0123456789abcdefghijklmnopqrstuvwxyz"[(number * 7919 // 36**i) % 36] for i in range(4))
     created = _START + 600.0 * number
     folder = root / f"20260921-{number:06d}-{task}-{algorithm}-s{seed}-{tail}"
