@@ -200,7 +200,7 @@ class Recorder:
     """The one writer of what a run's engine process records.
 
     Use as a context manager: inside it a thread touches the heartbeat. `step` counts gradient steps of the whole run and only
-    grows; `update` counts those of policy stages.
+    grows; `update` counts those of policy stages; `paused` the seconds that the run slept on request.
 
     Args:
         folder: the run folder, which exists.
@@ -212,6 +212,7 @@ class Recorder:
         self.step = 0
         self.update = 0
         self.stage = "start"
+        self.paused = 0.0
         self._echo = echo
         self._summary: dict[str, Any] = {}
         self._summary_written = 0.0
