@@ -1,15 +1,21 @@
-"""Which runs are seeds of one setting, and which of those may share one mean (standard library only)."""
+"""Which runs somebody means, which are seeds of one setting, and which of those may share one mean (standard library only)."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import record
-from mopo_tui.manager.run import number_of
+from mopo_tui.manager.run import Run, number_of, read_run, text_of
 from mopo_tui.manager.settings import read_settings
+from mopo_tui.manager.store import RunNotFound
+
+if TYPE_CHECKING:
+    from mopo_tui.manager.store import Store
 
 _OWN = ("seed", "name")  # what tells the runs of one setting apart
 _OWN_SECTION = "compute."  # where it was computed, not what
@@ -57,6 +63,66 @@ def origin_of(environment: Mapping[str, Any]) -> dict[str, Any]:
         "references": constants,
         "versions": dict(versions) if isinstance(versions, Mapping) else {},
     }
+
+
+def find_runs(store: Store, references: Iterable[str], *, all_seeds: bool = False) -> list[Run]:
+    """The runs that `references` name, each once, in their order: a run as `Store.find` takes it, the path of a run folder
+    anywhere, the name of a group (all its runs, by seed), or a setting's 12 digits or their beginning.
+
+    Args:
+        all_seeds: with each run, every other of its setting in the store.
+
+    Raises:
+        RunNotFound: nothing goes by one of them, or more than one thing does.
+    """
+    runs: list[Run] | None = None  # of the store, read once and only where a reference may stand for several
+    found: dict[Path, Run] = {}
+    for reference in references:
+        named: Sequence[Run]
+        if os.sep in reference or reference.startswith("~"):
+            named = [_at(Path(os.path.abspath(Path(reference).expanduser())))]
+        else:
+            runs = store.runs() if runs is None else runs
+            named = _of_group(runs, reference) or [store.find(reference)]
+        for run in named:
+            found.setdefault(run.folder, run)
+    if all_seeds:
+        runs = store.runs() if runs is None else runs
+        wanted = {setting_key(run.folder) for run in found.values()} - {""}
+        for run in _by_seed(run for run in runs if setting_key(run.folder) in wanted):
+            found.setdefault(run.folder, run)
+    return list(found.values())
+
+
+def group_of(folder: Path) -> str:
+    """The name of the group with which a run was started; empty for one started alone."""
+    return text_of(record.read_json(folder / record.RUN) or {}, "group")
+
+
+def _at(folder: Path) -> Run:
+    run = read_run(folder)
+    if run.problem and not (folder / record.RUN).exists():
+        raise RunNotFound(f"{folder} is no run folder")
+    return run
+
+
+def _of_group(runs: Sequence[Run], reference: str) -> list[Run]:
+    """The runs of the group or setting of that name; none where a run has this very id, or nothing goes by it."""
+    if any(run.id == reference for run in runs):
+        return []
+    if group := [run for run in runs if group_of(run.folder) == reference]:
+        return _by_seed(group)
+    if not re.fullmatch(r"[0-9a-f]{6,12}", reference):
+        return []
+    keys = {run.id: setting_key(run.folder) for run in runs}
+    settings = {key for key in keys.values() if key.startswith(reference)}
+    if len(settings) > 1:
+        raise RunNotFound(f"{len(settings)} settings begin with {reference!r}: {', '.join(sorted(settings))}")
+    return _by_seed(run for run in runs if keys[run.id] in settings)
+
+
+def _by_seed(runs: Iterable[Run]) -> list[Run]:
+    return sorted(runs, key=lambda run: (run.seed, run.created, run.id))
 
 
 def _digest(values: Mapping[str, Any]) -> str:

@@ -242,6 +242,16 @@ class RunReader:
                 self.elites = tuple(e for e in elites if isinstance(e, int))
 
 
+def over_seeds(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats, Floats, Floats]:
+    """Curves (x, y), each x rising, as x, mean, lowest and highest, where all of them have values; between two points of a curve
+    lies a straight line."""
+    begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    every = np.unique(np.concatenate([x for x, _ in curves]))
+    shared = every[(every >= begin) & (every <= end)]
+    values = np.stack([np.interp(shared, x, y) for x, y in curves])
+    return shared, values.mean(0), values.min(0), values.max(0)
+
+
 # --- parsing ----------------------------------------------------------------------------------------------------------------------
 
 

@@ -126,9 +126,8 @@ class CompareScreen(RunsScreen):
         top = Text(overflow="ellipsis")
         top.append(" Compare", f"bold {colour('text', dark)}")
         top.append_text(self._differences(comparison))
-        if comparison.warnings:
-            for warning in comparison.warnings:
-                top.append(f"\n ! {warning}", colour("orange", dark))
+        for warning in (*comparison.warnings, *comparison.unfinished):
+            top.append(f"\n ! {warning}", colour("orange", dark))
         self.query_one("#compare-top", Static).update(top)
         self.query_one("#scores", Static).update(self._scores(comparison))
 

@@ -78,10 +78,12 @@ def test_unfair_comparisons_are_called_so(finish: Finish) -> None:
     a = finish(1.0)
     b = finish(1.0, task="halfcheetah-medium-replay", fingerprint="e" * 64, torch="2.12")
     c = finish(None)
-    text = "\n".join(compare([a, b, c]).warnings)
-    assert "different tasks: ant-angle | halfcheetah-medium-replay | ant-angle" in text
-    assert f"different dataset fingerprints: {'f' * 12} | {'e' * 12}" in text
+    d = finish(1.0, fingerprint="e" * 64)
+    comparison = compare([a, b, c, d])
+    text = "\n".join(comparison.warnings)
+    assert "different tasks: ant-angle | halfcheetah-medium-replay; " in text
+    assert f"different dataset fingerprints of ant-angle: {'f' * 12} | {'e' * 12}; they learned" in text
     assert "different versions of torch: 2.11 | 2.12" in text
-    assert "is queued: its scores are those so far" in text
+    assert "is queued: its scores are those so far" in "\n".join(comparison.unfinished)
     assert compare([a, a]).warnings == ()
     assert compare([a, a]).differing == ()
