@@ -35,6 +35,7 @@ _STYLE = {
     "savefig.dpi": 150,
     "svg.hashsalt": "mopo-tui",  # the same picture has the same bytes
 }
+_LABELLED = 8  # lines up to which a small chart has a legend
 _DASHES = ("-", "--", "-.", ":")
 _REFERENCES = {"random": ":", "do_nothing": "-.", "batch_mean": (0, (1, 3)), "batch_best": (0, (6, 3))}
 METRIC = "eval/return"
@@ -75,6 +76,12 @@ def picture(comparison: Comparison, suffix: str) -> bytes:
         for axes, task in zip(rows, comparison.tasks, strict=True):
             _task(axes, task, folders)
         return _bytes(figure, suffix)
+
+
+def inline(comparison: Comparison) -> str:
+    """The same as SVG markup, without an XML header."""
+    text = picture(comparison, ".svg").decode()
+    return text[text.index("<svg") :]
 
 
 def _task(axes: Axes, task: TaskScores, folders: Mapping[str, Path]) -> None:
@@ -148,7 +155,7 @@ def line_chart(title: str, series: Sequence[tuple[str, Floats, Floats]], xlabel:
             axes.set_yscale("log")
         axes.set_title(title)
         axes.set_xlabel(xlabel)
-        if len(series) > 1:
+        if 1 < len(series) <= _LABELLED:
             axes.legend(frameon=False, fontsize=7)
         return _markup(figure)
 
