@@ -1,4 +1,4 @@
-"""Stopping a run: a signal or a request in the run folder becomes one exception at the next safe point."""
+"""Stopping and pausing a run: a signal or a request in the run folder is answered at the next safe point."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import signal
 import time
 from types import FrameType
 
-from engine.record import Recorder
+from engine.record import CONTROL, Recorder
 
 POLL_SECONDS = 0.5
+PAUSED_POLL_SECONDS = 0.1
+PAUSE, PAUSED = "pause", "paused"  # below control/: the manager's request, and the answer while it is followed
 
 
 class Stopped(Exception):
@@ -28,10 +30,13 @@ class CheckpointError(ValueError):
 
 
 class StopRequests:
-    """Call it often: raises `Stopped` once SIGTERM, SIGINT or control/stop has come; the file is looked for twice a second."""
+    """Call it often: raises `Stopped` once SIGTERM, SIGINT or control/stop has come; while control/pause is there it does not
+    return, and control/paused says so. The files are looked for twice a second.
+    """
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder, self._signal, self._looked = recorder, 0, 0.0
+        self._pause, self._paused = (recorder.folder / CONTROL / name for name in (PAUSE, PAUSED))
         signal.signal(signal.SIGTERM, self._note)
         signal.signal(signal.SIGINT, self._note)
 
@@ -40,11 +45,34 @@ class StopRequests:
         self._signal = number
 
     def __call__(self) -> None:
-        if self._signal:
-            name = signal.Signals(self._signal).name
-            raise Stopped(130 if self._signal == signal.SIGINT else 143, f"stopped by {name}")
+        self._raise_if_signalled()
         now = time.monotonic()
         if now - self._looked >= POLL_SECONDS:
             self._looked = now
-            if self._recorder.stop_requested():
-                raise Stopped(143, "stopped on request")
+            self._raise_if_requested()
+            if self._pause.exists():
+                self._wait()
+
+    def _raise_if_signalled(self) -> None:
+        if self._signal:
+            name = signal.Signals(self._signal).name
+            raise Stopped(130 if self._signal == signal.SIGINT else 143, f"stopped by {name}")
+
+    def _raise_if_requested(self) -> None:
+        if self._recorder.stop_requested():
+            raise Stopped(143, "stopped on request")
+
+    def _wait(self) -> None:
+        """Sleep until the request is gone; stopping works meanwhile, the heartbeat goes on, and the time does not count."""
+        begun = time.monotonic()
+        self._paused.touch()
+        try:
+            self._recorder.event("paused", "paused on request")
+            while self._pause.exists():
+                self._raise_if_signalled()
+                self._raise_if_requested()
+                time.sleep(PAUSED_POLL_SECONDS)
+        finally:
+            self._paused.unlink(missing_ok=True)
+            self._recorder.paused += time.monotonic() - begun
+        self._recorder.event("resumed", f"going on after {time.monotonic() - begun:.0f} s")

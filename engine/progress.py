@@ -10,18 +10,19 @@ from engine.record import Recorder
 class Progress:
     """Keeps summary.json's progress, ETA and speed.
 
-    The remaining stages are estimated from their planned work at the rate seen so far; the stage under way from its own rate.
+    The remaining stages are estimated from their planned work at the rate seen so far; the stage under way from its own rate. Time
+    in which the run was paused does not count.
     """
 
     def __init__(self, recorder: Recorder, work: dict[str, float]) -> None:
         self._recorder, self._work, self._total = recorder, work, sum(work.values())
-        self._done, self._stage, self._started, self._begun = 0.0, "", time.monotonic(), time.monotonic()
+        self._done, self._stage, self._started, self._begun = 0.0, "", self._now(), self._now()
         self._earlier, self._earlier_work = 0.0, 0.0
 
     def begin(self, stage: str, message: str, earlier: float = 0.0) -> None:
         """Enter a stage of which an earlier attempt did the share `earlier`."""
         self._done += self._work.get(self._stage, 0.0)
-        self._stage, self._begun, self._earlier = stage, time.monotonic(), earlier
+        self._stage, self._begun, self._earlier = stage, self._now(), earlier
         self._earlier_work += earlier * self._work.get(stage, 0.0)
         self._recorder.enter(stage, message)
 
@@ -29,7 +30,7 @@ class Progress:
         """`fraction` of the current stage is done. Cheap enough for every gradient step: it works once in two seconds."""
         if not self._recorder.summary_due():
             return
-        now, work = time.monotonic(), self._work[self._stage]
+        now, work = self._now(), self._work[self._stage]
         done = self._done + fraction * work
         eta = None
         if fraction > self._earlier:
@@ -42,6 +43,9 @@ class Progress:
             eta_s=eta,
             detail=detail,
         )
+
+    def _now(self) -> float:
+        return time.monotonic() - self._recorder.paused
 
     def of_data(self, done: int, total: int) -> None:
         """Progress of the stage "data", in transitions or in bytes; the reference episodes after them are its last tenth."""

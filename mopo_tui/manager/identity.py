@@ -18,6 +18,14 @@ def host() -> str:
     return os.uname().nodename
 
 
+def cores() -> int:
+    """The processor cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
 @functools.cache
 def boot_id() -> str:
     """What changes at each boot; empty where the system does not tell."""

@@ -21,6 +21,7 @@ from engine.config import (
 )
 from engine.tasks import OWN_TASKS_VARIABLE
 from mopo_tui.manager import locations
+from mopo_tui.manager.identity import cores
 from mopo_tui.manager.on_finish import FINISH_VARIABLES
 
 Layer = tuple[str, Mapping[str, Any]]
@@ -115,14 +116,6 @@ def variables(environment: Mapping[str, str]) -> list[Layer]:
         key, value = parse_setting(f"{known[name]}={environment[name]}")
         layers.append((name, {key: value}))
     return layers
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        return os.cpu_count() or 1
 
 
 def with_threads(config: C, threads: int | None = None) -> C:

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from engine import record
-from mopo_tui.manager import identity
+from mopo_tui.manager.launcher import THIS_HOST
 
 HEARTBEAT_MAX_AGE = 90.0  # seconds after which a run on another host counts as gone
+# Below control/: requests of the manager, the engine's answer to one, the lock of a run's supervisor, and the mark of a run that
+# waits in the queue: {"after": the attempt that was its last one then}. The next attempt makes it void.
+STOP_REQUEST, PAUSE_REQUEST, PAUSED_MARK = "control/stop", "control/pause", "control/paused"
+QUEUED_MARK, SUPERVISOR_LOCK = "control/queued", "control/supervisor.lock"
 _TAIL_BYTES = 8192
 
 
@@ -48,30 +52,74 @@ def judge(folder: Path) -> Verdict:
     if process is None:
         if (folder / record.PROCESS).exists():
             return Verdict(RunState.UNREADABLE, f"{record.PROCESS} is no JSON object")
-        finished = record.read_json(folder / record.RESULT) is not None
-        return Verdict(RunState.FINISHED if finished else RunState.QUEUED)
+        if record.read_json(folder / record.RESULT) is not None:
+            return Verdict(RunState.FINISHED)
+        if (folder / STOP_REQUEST).exists() and not (folder / QUEUED_MARK).exists():
+            return Verdict(RunState.STOPPED, "taken out of the queue before it began")
+        return Verdict(RunState.QUEUED)
+    verdict = _of_attempt(folder, process)
+    if verdict.state.over and _waits(folder, process):
+        return Verdict(RunState.QUEUED)
+    return verdict
+
+
+def _of_attempt(folder: Path, process: Mapping[str, Any]) -> Verdict:
+    """The state of the attempt that process.json names."""
     verdict = _recorded(folder, process)
     if verdict is None:
         if alive(folder, process):
-            paused = (folder / record.CONTROL / "paused").exists()
+            paused = (folder / PAUSED_MARK).exists()
             return Verdict(RunState.PAUSED if paused else RunState.RUNNING)
         # It may have ended between the two looks: what it left decides.
         verdict = _recorded(folder, process)
     if verdict is not None:
         return verdict
-    return Verdict(RunState.LOST, _with_last_words(folder, process, "its process is gone without a result"))
+    # Its supervisor was gone before it; how it ended may stand in its own last event.
+    kind, message = _last_words(folder, process)
+    if kind == "stopped":
+        return Verdict(RunState.STOPPED)
+    if kind == "failed":
+        return Verdict(RunState.FAILED, message)
+    return Verdict(RunState.LOST, _with_log(folder, "its process is gone without a result"))
+
+
+def left_by(folder: Path) -> int:
+    """The number of the run's last attempt; 0 before the first."""
+    return _integer((record.read_json(folder / record.PROCESS) or {}).get("attempt")) or 0
+
+
+def unbegun(folder: Path) -> bool:
+    """Whether a run that was queued has not begun since: no engine was let go."""
+    process = record.read_json(folder / record.PROCESS)
+    attempt = _integer((process or {}).get("attempt")) or 0
+    after = _integer((record.read_json(folder / QUEUED_MARK) or {}).get("after")) or 0
+    if process is None or attempt <= after:
+        return True
+    # process.json is written just before the engine is let go, and the row of its start right after. A supervisor that was killed
+    # between the two may have left an engine that goes on, or that has finished by now.
+    rows, _ = record.read_rows(folder / record.ATTEMPTS)
+    started = any(row.get("attempt") == attempt and row.get("event") == "start" for row in rows)
+    return not started and not alive(folder, process) and _recorded(folder, process) is None
+
+
+def _waits(folder: Path, process: Mapping[str, Any]) -> bool:
+    """Whether a run that has ended is in the queue for another attempt."""
+    mark = record.read_json(folder / QUEUED_MARK)
+    return mark is not None and mark.get("after") == process.get("attempt")
 
 
 def alive(folder: Path, process: Mapping[str, Any]) -> bool:
     """True while the engine of `process` lives, or its supervisor, which is then about to write how it ended."""
-    if process.get("host") != identity.host():
+    lives = THIS_HOST.lives(process)
+    if lives is None:
         return heartbeat_age(folder) < HEARTBEAT_MAX_AGE
-    boot = str(process.get("boot_id"))
-    pairs = (("pid", "start_time"), ("supervisor_pid", "supervisor_start_time"))
-    return any(
-        isinstance(process.get(pid), int) and identity.same_process(process[pid], str(process.get(started)), boot)
-        for pid, started in pairs
-    )
+    return lives or bool(THIS_HOST.lives(supervisor_of(process)))
+
+
+def supervisor_of(process: Mapping[str, Any]) -> dict[str, Any]:
+    """The supervisor that process.json names, as a launcher takes it."""
+    pid, started = process.get("supervisor_pid"), process.get("supervisor_start_time")
+    return {**process, "pid": pid, "start_time": started}
 
 
 def heartbeat_age(folder: Path) -> float:
@@ -91,7 +139,7 @@ def _recorded(folder: Path, process: Mapping[str, Any]) -> Verdict | None:
         ended = None
     code = _integer(ended.get("returncode")) if ended is not None else None
     result = record.read_json(folder / record.RESULT)
-    if result is not None and _seconds(result.get("t")) >= _seconds(process.get("started")):
+    if result is not None and _is_of_attempt(result, process):
         return Verdict(RunState.FINISHED, returncode=code)
     if ended is None:
         return None
@@ -103,17 +151,32 @@ def _recorded(folder: Path, process: Mapping[str, Any]) -> Verdict | None:
     if error := ended.get("error"):
         return Verdict(RunState.FAILED, clean(str(error)), code)
     what = "ended without a result" if code == 0 else f"exit code {code}"
-    return Verdict(RunState.FAILED, _with_last_words(folder, process, what), code)
+    _, message = _last_words(folder, process)
+    return Verdict(RunState.FAILED, f"{what}: {message}" if message else _with_log(folder, what), code)
 
 
-def _with_last_words(folder: Path, process: Mapping[str, Any], what: str) -> str:
-    """`what`, followed by the message of this attempt's last "failed" or "stopped" event, or else the log's last line."""
-    started = _seconds(process.get("started"))
-    for row in reversed(record.read_rows(folder / record.EVENTS)[0]):
+def _is_of_attempt(result: Mapping[str, Any], process: Mapping[str, Any]) -> bool:
+    """Whether result.json is of this attempt. What stood there before it tells; a process.json of an earlier version has only the
+    clock, which may have been set back meanwhile."""
+    if "earlier_result" in process:
+        return bool(result.get("t") != process["earlier_result"])
+    return _seconds(result.get("t")) >= _seconds(process.get("started"))
+
+
+def _last_words(folder: Path, process: Mapping[str, Any]) -> tuple[str, str]:
+    """Kind and message of this attempt's last "failed" or "stopped" event; two empty texts where it has none."""
+    begin = _integer(process.get("events_from"))
+    started = _seconds(process.get("started")) if begin is None else 0.0
+    for row in reversed(record.read_rows(folder / record.EVENTS, begin or 0)[0]):
         if _seconds(row.get("t")) < started:
             break
-        if row.get("kind") in ("failed", "stopped"):
-            return f"{what}: {clean(str(row.get('message', '')))}"
+        if (kind := row.get("kind")) in ("failed", "stopped"):
+            return str(kind), clean(str(row.get("message", "")))
+    return "", ""
+
+
+def _with_log(folder: Path, what: str) -> str:
+    """`what`, followed by the log's last line."""
     lines = log_tail(folder, 1)
     return f"{what}: {lines[0]}" if lines else what
 

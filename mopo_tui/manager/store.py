@@ -11,16 +11,27 @@ import shutil
 import signal
 import string
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import record
-from mopo_tui.manager import identity, locations
+from mopo_tui.manager import locations, locks
+from mopo_tui.manager.launcher import THIS_HOST, Launcher
+from mopo_tui.manager.queue import Queue, QueueError
 from mopo_tui.manager.run import Run, default_name, number_of, read_run
-from mopo_tui.manager.state import RunState, alive, log_tail
+from mopo_tui.manager.state import (
+    PAUSE_REQUEST,
+    QUEUED_MARK,
+    STOP_REQUEST,
+    SUPERVISOR_LOCK,
+    RunState,
+    alive,
+    clean,
+    left_by,
+    log_tail,
+)
 
 if TYPE_CHECKING:
     from engine.config import Config
@@ -54,8 +65,9 @@ class Store:
         root: absolute path.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, launcher: Launcher = THIS_HOST) -> None:
         self.root = root
+        self._launcher = launcher
 
     @staticmethod
     def open(path: Path | None = None) -> Store:
@@ -73,7 +85,9 @@ class Store:
                 record.write_atomically(root / locations.STORE_README, _README)
         except OSError as error:
             raise StoreError(f"{root}: cannot be used as run store: {error.strerror}") from None
-        return Store(root)
+        store = Store(root)
+        store.advance()
+        return store
 
     # --- finding ------------------------------------------------------------------------------------------------------------------
 
@@ -232,24 +246,96 @@ class Store:
 
     # --- starting and stopping ----------------------------------------------------------------------------------------------------
 
-    def launch(self, run: Run) -> None:
-        """Start the engine on `run` under a detached supervisor; it outlives this process. A run that ended gets another attempt.
+    @property
+    def queue(self) -> Queue:
+        """The queue of runs that wait."""
+        return Queue(self.root, self._launcher)
+
+    def launch(self, run: Run, *, now: bool = False, on_finish: Sequence[str] = ()) -> int:
+        """Start the engine on `run` under a detached supervisor, or let it wait in the queue. One that ended gets another attempt.
+
+        Args:
+            now: start at once, whatever waits before it and whether or not there is room.
+            on_finish: program and arguments that follow its end, as `on_finish.parse` has them.
+
+        Returns:
+            0 where it has started; else its place in the queue, 1 for the next one. It starts when there is room.
 
         Raises:
             StoreError: it is running, finished, or its folder is unreadable.
             LaunchError: the supervisor did not come up.
         """
-        run = read_run(run.folder)
-        if not self._can_start(run):
-            raise StoreError(
-                f"{run.id} is {run.state.value} and cannot be started{': ' + run.problem if run.problem else ''}"
-            )
-        (run.folder / record.CONTROL / "stop").unlink(missing_ok=True)
-        # What the last attempt's supervisor still writes belongs to that attempt.
-        before, end = record.read_json(run.folder / record.PROCESS), time.monotonic() + LAUNCH_SECONDS
-        while before is not None and alive(run.folder, before) and time.monotonic() < end:
-            time.sleep(0.05)
-        spawn([sys.executable, "-P", "-m", "mopo_tui.manager.supervisor", str(run.folder)], run)
+        self.enqueue([run], on_finish=on_finish)
+        queue, before = self.queue, left_by(run.folder)
+        try:
+            if not now and not queue.may_start(run.id):
+                return self._place(run, before)
+            started = self._launcher.start(run.folder, queued=not now)
+        except OSError as error:
+            queue.take_out(run.id)
+            raise LaunchError(f"{run.id}: the supervisor could not be started: {error.strerror or error}") from None
+        end = time.monotonic() + LAUNCH_SECONDS
+        while left_by(run.folder) == before:
+            failed = started.poll() not in (None, 0)
+            if failed or time.monotonic() > end:
+                queue.take_out(run.id)
+                raise LaunchError(_not_started(run))
+            # Another run may have taken the room meanwhile, and a GPU may have to be waited for.
+            if started.poll() == 0 and not now and queue.position(run.id) and not self._coming(run):
+                return self._place(run, before)
+            time.sleep(0.01)
+        return 0
+
+    def _coming(self, run: Run) -> bool:
+        """Whether a supervisor is about to start a run that waits; one that waits for a GPU is not."""
+        device = next((job.device for job in self.queue.waiting() if job.run_id == run.id), "cpu")
+        return device == "cpu" and locks.held(run.folder / SUPERVISOR_LOCK)
+
+    def _place(self, run: Run, before: int) -> int:
+        """The run's place in the queue; 0 once it has left it for a supervisor."""
+        end = time.monotonic() + LAUNCH_SECONDS
+        while left_by(run.folder) == before and time.monotonic() < end:
+            if place := self.queue.position(run.id):
+                return place
+            time.sleep(0.01)
+        return 0
+
+    def enqueue(self, runs: Sequence[Run], *, on_finish: Sequence[str] = ()) -> None:
+        """Let runs wait in the queue, in this order, behind all that wait; `advance` starts those whose turn has come.
+
+        Raises:
+            StoreError: one of them is running, finished, or unreadable, and so none is queued; or the queue cannot be written.
+        """
+        from mopo_tui.manager import on_finish as notes
+        from mopo_tui.manager.settings import read_settings
+
+        for run in runs:
+            now = read_run(run.folder)
+            if not self._can_start(now):
+                why = f": {now.problem}" if now.problem else ""
+                raise StoreError(f"{run.id} is {now.state.value} and cannot be started{why}")
+        for run in runs:
+            settings = read_settings(run.folder)
+            threads, device = settings.get("compute.threads"), str(settings.get("compute.device", "cpu"))
+            # What the last attempt's supervisor still writes belongs to that attempt.
+            before, end = record.read_json(run.folder / record.PROCESS), time.monotonic() + LAUNCH_SECONDS
+            while before is not None and not _ended(run.folder, before) and time.monotonic() < end:
+                time.sleep(0.05)
+            try:
+                for request in (STOP_REQUEST, PAUSE_REQUEST):
+                    (run.folder / request).unlink(missing_ok=True)
+                notes.keep(run.folder, on_finish)
+                slots = threads if isinstance(threads, int) and threads > 0 else 1
+                self.queue.put(run.id, slots, device, _gpu_bytes(run) if device.startswith("cuda") else 0)
+            except QueueError as error:
+                raise StoreError(str(error)) from None
+            except OSError as error:
+                raise StoreError(f"{run.id}: cannot be queued: {error.strerror}: {error.filename}") from None
+
+    def advance(self) -> None:
+        """Start what waits in the queue and may begin; costs one look at a folder where nothing waits."""
+        with contextlib.suppress(OSError):  # a store that cannot be written is read all the same
+            self.queue.advance()
 
     @staticmethod
     def _can_start(run: Run) -> bool:
@@ -295,35 +381,85 @@ class Store:
         record.write_json(run.folder / record.EXTENSION, {"epochs": epochs, "after": result.get("t")})
 
     def stop(self, run: Run) -> None:
-        """Ask the engine of `run` to stop: it keeps what it has and ends within seconds."""
-        control = run.folder / record.CONTROL
-        control.mkdir(exist_ok=True)
-        (control / "stop").touch()
+        """Ask the engine of `run` to stop: it keeps what it has and ends within seconds. One that waits leaves the queue.
+
+        Raises:
+            StoreError: its folder cannot be written.
+        """
+        self._request(run, STOP_REQUEST)
+        queue = self.queue
+        if not queue.take_out(run.id) and not any(job.run_id == run.id for job in queue.claimed()):
+            (run.folder / QUEUED_MARK).unlink(missing_ok=True)  # it said that it waits, and did not
+
+    def pause(self, run: Run) -> None:
+        """Ask the engine of `run` to pause between two gradient steps. It keeps its memory and its slots.
+
+        Raises:
+            StoreError: it is not running.
+        """
+        now = read_run(run.folder)
+        if now.state not in (RunState.RUNNING, RunState.PAUSED):
+            raise StoreError(f"{run.id} is {now.state.value}: only a running one can be paused")
+        self._request(run, PAUSE_REQUEST)
+
+    def unpause(self, run: Run) -> None:
+        """Let a paused engine go on."""
+        (run.folder / PAUSE_REQUEST).unlink(missing_ok=True)
+
+    def _request(self, run: Run, name: str) -> None:
+        path = run.folder / name
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
 
     def abort(self, run: Run) -> None:
-        """End the engine of `run` and all it started: SIGTERM, and SIGKILL for what is left after a few seconds. On this host only.
+        """End the engine of `run` and all it started: SIGTERM, and SIGKILL for what is left after a few seconds. On this host only;
+        one that waits leaves the queue.
 
         Raises:
             StoreError: it runs on another host.
         """
         process = record.read_json(run.folder / record.PROCESS)
+        if run.state is RunState.QUEUED and self.queue.take_out(run.id):
+            self._request(run, STOP_REQUEST)
+            return
         if process is None:
             return
-        if process.get("host") != identity.host():
-            raise StoreError(f"{run.id} runs on {process.get('host')}: stop it there")
-        pid, started, boot = process.get("pid"), str(process.get("start_time")), str(process.get("boot_id"))
-        if not isinstance(pid, int):
-            return
-        end = time.monotonic() + ABORT_SECONDS
-        sent = signal.SIGTERM
-        while identity.same_process(pid, started, boot):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, sent)  # the engine leads its own group
-            if sent is signal.SIGKILL:
-                return
-            while time.monotonic() < end and identity.same_process(pid, started, boot):
+        if self._launcher.lives(process) is None:
+            raise StoreError(f"{run.id} runs on {clean(str(process.get('host')))}: stop it there")
+        for number, seconds in ((signal.SIGTERM, ABORT_SECONDS), (signal.SIGKILL, ABORT_SECONDS)):
+            try:
+                self._launcher.signal_group(process, number)
+            except PermissionError:
+                raise StoreError(f"{run.id} belongs to another user: it is theirs to end") from None
+            end = time.monotonic() + seconds
+            while self._launcher.lives(process):
+                if time.monotonic() > end:
+                    break
                 time.sleep(0.05)
-            sent = signal.SIGKILL
+
+    def restart(self, run: Run, command: Sequence[str] = ()) -> Run:
+        """A fresh run folder with the configuration of `run`, not started yet: same name, group, tags and note, new id.
+
+        Raises:
+            StoreError: it has not ended, or its configuration cannot be read by this version.
+        """
+        from engine.config import CONFIG_CLASSES, ConfigError, from_toml
+
+        run = read_run(run.folder)
+        if not run.state.over or run.problem or run.job not in CONFIG_CLASSES:
+            why = run.problem or "stop it first, or start another like it: mopo run --like"
+            raise StoreError(f"{run.id} is {run.state.value} and cannot be restarted: {why}")
+        path = run.folder / record.CONFIG
+        try:
+            config = from_toml(CONFIG_CLASSES[run.job], path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError, ConfigError) as error:
+            raise StoreError(str(error)) from None
+        return self.create(
+            config, name=run.name, command=command, group=run.group, tags=run.tags, note=run.note, restarts=run.id
+        )
 
 
 def spawn(command: Sequence[str], run: Run) -> None:
@@ -354,10 +490,29 @@ def spawn(command: Sequence[str], run: Run) -> None:
         if starter.poll() not in (None, 0) or time.monotonic() > end:
             break
         time.sleep(0.01)
+    raise LaunchError(_not_started(run))
+
+
+def _not_started(run: Run) -> str:
     last = log_tail(run.folder, 1)
-    raise LaunchError(
-        f"{run.id} was not started" + (f": {last[0]}" if last else f"; see {run.folder / record.CONSOLE}")
-    )
+    return f"{run.id} was not started" + (f": {last[0]}" if last else f"; see {run.folder / record.CONSOLE}")
+
+
+def _ended(folder: Path, process: dict[str, Any]) -> bool:
+    """Whether nothing more will be written of an attempt."""
+    ended = record.read_json(folder / record.EXIT)
+    return (ended is not None and ended.get("attempt") == process.get("attempt")) or not alive(folder, process)
+
+
+def _gpu_bytes(run: Run) -> int:
+    """What the run may need on a GPU."""
+    from engine.config import ConfigError, TrainConfig, from_toml
+    from engine.plan import expected_bytes
+
+    try:
+        return int(expected_bytes(from_toml(TrainConfig, (run.folder / record.CONFIG).read_text(encoding="utf-8"), "")))
+    except (OSError, UnicodeDecodeError, ConfigError):
+        return 0
 
 
 def _new_id(task: str, what: str, seed: int) -> str:

@@ -1,0 +1,116 @@
+"""Many jobs under kill -9 of their supervisors, at any moment: none is lost, none runs twice at once, never more than the slots."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from trivial_launcher import WORK, Shooting
+
+from engine import record
+from mopo_tui.manager import Run, RunState, Store, identity
+
+SLOTS = 3
+
+
+def kill_a_supervisor(store: Store) -> bool:
+    """Kill one that holds a claim, whatever it is doing."""
+    claims = store.queue.claimed()
+    if not claims:
+        return False
+    claimant = random.choice(claims).claimant
+    assert claimant is not None
+    if not identity.same_process(claimant["pid"], claimant["start_time"], claimant["boot_id"]):
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(claimant["pid"], signal.SIGKILL)
+        return True
+    return False
+
+
+def most_at_once(log: Path) -> int:
+    """The most programs that were at work at the same time."""
+    marks = sorted((int(line.split()[1]), line.split()[0] == "begin") for line in log.read_text().splitlines())
+    now = most = 0
+    for _, began in marks:
+        now += 1 if began else -1
+        most = max(most, now)
+    return most
+
+
+def test_200_jobs_under_random_kills(tmp_path: Path, make_run: Callable[..., Run]) -> None:
+    launcher = Shooting(SLOTS, 1.0, WORK.replace("SECONDS", "0.05"))
+    store = Store(tmp_path / "runs", launcher)
+    first = make_run()
+    runs = [first]
+    text = (first.folder / record.CONFIG).read_text()
+    about = record.read_json(first.folder / record.RUN) or {}
+    for i in range(199):  # what `create` makes, without its checks 199 times
+        folder = store.root / f"{first.id}-{i:03d}"
+        record.create_run(folder, {**about, "id": folder.name}, text)
+        runs.append(store.run(folder.name))
+    store.enqueue(runs)
+    assert len(store.queue.waiting()) == 200
+    killed, end, log = 0, time.monotonic() + 240, store.root / "work.log"
+    while any(job for job in (*store.queue.waiting(), *store.queue.claimed())):
+        assert time.monotonic() < end, f"{len(store.queue.waiting())} jobs still wait"
+        store.advance()  # as any command does
+        assert store.queue.used() <= SLOTS
+        killed += random.random() < 0.3 and kill_a_supervisor(store)
+        time.sleep(random.uniform(0.0, 0.1))
+    print(f"{killed} supervisors killed at work, {launcher.shot} on their way")
+    assert killed + launcher.shot > 20
+    lines = log.read_text().splitlines()
+    begun = [line.split()[2] for line in lines if line.startswith("begin")]
+    assert sorted(begun) == sorted(run.id for run in runs)  # each of them, and none a second time
+    assert not any(line.startswith("twice") for line in lines)
+    assert most_at_once(log) <= SLOTS
+    left = [(run.id, run.state, run.reason) for run in store.runs() if run.state is not RunState.FINISHED]
+    assert [item for item in left if item[0] != "work.log"] == []
+
+
+@pytest.mark.parametrize("moment", ["forked", "recorded"])
+def test_a_supervisor_killed_before_it_lets_go_leaves_a_job_that_runs_once(
+    tmp_path: Path, make_run: Callable[..., Run], moment: str
+) -> None:
+    from trivial_launcher import Trivial
+
+    where = {"forked": "self.pid = pid", "recorded": "error = engine.let_go()"}[moment]
+    run = make_run()
+    store = Store(tmp_path / "runs", Trivial(1))
+    store.enqueue([run])
+    code = f"""
+import inspect, os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from trivial_launcher import Trivial
+from mopo_tui.manager import supervisor
+text = inspect.getsource(supervisor)
+assert text.count({where!r}) >= 1
+line = next(line for line in text.splitlines() if line.strip() == {where!r})
+indent = line[: len(line) - len(line.lstrip())]
+text = text.replace(line, f"{{indent}}os.kill(os.getpid(), signal.SIGKILL)", 1)
+exec(compile(text, "supervisor", "exec"), supervisor.__dict__)
+supervisor.take_over(Path({str(run.folder)!r}), [sys.executable, "-c", "open('ran', 'w')"], queued=True, launcher=Trivial(1))
+"""
+    import subprocess
+    import sys
+
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
+    end = time.monotonic() + 20
+    while (claims := store.queue.claimed()) == [] or identity.start_time((claims[0].claimant or {})["pid"]) is not None:
+        assert time.monotonic() < end, "the supervisor was not killed"
+        time.sleep(0.02)
+    assert len(store.queue.claimed()) == 1
+    store.advance()
+    while store.run(run.id).state is not RunState.FINISHED:
+        assert time.monotonic() < end, (store.run(run.id), (run.folder / record.CONSOLE).read_text())
+        time.sleep(0.02)
+    assert not (run.folder / "ran").exists()  # the engine of the killed supervisor never began
+    assert (store.root / "work.log").read_text().count("begin") == 1
