@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mopo_tui.cli import compare, config, data, logs, models, run, runs, tasks, use
+from mopo_tui.cli import annotate, compare, config, data, export, logs, models, run, runs, show, tasks, use, watch
 from mopo_tui.cli.options import RunsOption
 from mopo_tui.manager.locations import RUNS_VARIABLE
 
@@ -73,8 +73,16 @@ app.command("resume")(run.resume)
 app.command("stop")(run.stop)
 app.command("logs")(logs.logs)
 app.command("ls")(runs.ls)
+app.command("show")(show.show)
+app.command("watch")(watch.watch)
+app.command("tag", context_settings=annotate.TAG_SETTINGS)(annotate.tag)
+app.command("note")(annotate.note)
+app.command("rename")(annotate.rename)
+app.command("rm")(annotate.rm)
+app.command("restore")(annotate.restore)
 app.command("compare")(compare.compare)
 app.command("diff")(compare.diff)
+app.command("export")(export.export)
 app.command("evaluate")(use.evaluate)
 app.command("play")(use.play)
 app.command("tasks")(tasks.tasks)

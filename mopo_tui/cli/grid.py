@@ -81,6 +81,18 @@ def lines(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], limit: int 
         yield line.rstrip()
 
 
+def wrapped(text: str, limit: int | None) -> list[str]:
+    """`text` in lines of at most `limit` columns, broken at blanks; a longer word stays whole, so that it can be copied."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if limit is None or not lines[-1] or _length(longer) <= limit:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
 def _sizes(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[int]:
     sizes = []
     for i, column in enumerate(columns):

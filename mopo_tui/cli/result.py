@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from engine import record
 from mopo_tui.cli import output
@@ -15,6 +16,10 @@ from mopo_tui.manager.comparison import (
     share_of_batch,
 )
 from mopo_tui.manager.run import Run, number_of, text_of
+from mopo_tui.manager.state import clean
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 REFERENCE_TITLES = {
     "random": "random policy",
@@ -30,28 +35,32 @@ def print_result(run: Run) -> None:
     console = output.console()
     for line in _headline(run):
         console.print(line, soft_wrap=True)
+    environment = record.read_json(run.folder / record.ENVIRONMENT) or {}
+    table = scores_table(run, environment)
+    if table.row_count:
+        console.print(table)
+    final = scores(run)[0]
+    if final is not None and (share := share_of_batch(final.value, environment)) is not None:
+        console.print(f"between the batch's mean (0) and its best episode (100): {share:.1f}", soft_wrap=True)
+    where = clean(evaluated_in(environment))
+    if where and run.job == "train":
+        console.print(f"evaluated in {where}", soft_wrap=True)
+
+
+def scores_table(run: Run, environment: Mapping[str, Any]) -> Table:
+    """A run's scores so far and the references beside them; without rows where nothing is measured."""
     table = output.table(
         "", "return", "std", "length", "score %", "progress", right=("return", "std", "length", "score %", "progress")
     )
     final, mean, best = scores(run)
-    rows = 0
     titles = (("final policy", final), ("mean of the last evaluations", mean), ("best evaluation", best))
     for title, score in titles:
         if score is not None:
             table.add_row(_title(title, score), *_cells(score))
-            rows += 1
-    environment = record.read_json(run.folder / record.ENVIRONMENT) or {}
     for name, value in references(environment).items():
         normalized = normalized_score(value, environment) if run.job == "train" else None
-        table.add_row(REFERENCE_TITLES.get(name, name), *_cells(Score(value, normalized=normalized)))
-        rows += 1
-    if rows:
-        console.print(table)
-    if final is not None and (share := share_of_batch(final.value, environment)) is not None:
-        console.print(f"between the batch's mean (0) and its best episode (100): {share:.1f}", soft_wrap=True)
-    where = evaluated_in(environment)
-    if where and run.job == "train":
-        console.print(f"evaluated in {where}", soft_wrap=True)
+        table.add_row(REFERENCE_TITLES.get(name, clean(name)), *_cells(Score(value, normalized=normalized)))
+    return table
 
 
 def _headline(run: Run) -> list[str]:

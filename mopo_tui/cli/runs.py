@@ -241,7 +241,13 @@ def _differences(rows: Sequence[Row], values: Values) -> dict[str, str]:
 
     told = {}
     for run_id, different in differences(rows, values).items():
-        parts = [f"{_SYMBOLS.get(key, key.rpartition('.')[2])}={value}" for key, value in different.items()]
-        more = [f"+{len(parts) - _DIFFERENCES}"] if len(parts) > _DIFFERENCES else []
-        told[run_id] = " ".join(parts[:_DIFFERENCES] + more)
+        parts = [_written(key, value) for key, value in different.items()]
+        told[run_id] = " ".join(parts[:_DIFFERENCES]) + (" …" if len(parts) > _DIFFERENCES else "")
     return told
+
+
+def _written(key: str, value: str) -> str:
+    """A setting's value, short: λ=0.5, paper, patience=3."""
+    if key == "preset":
+        return value
+    return f"{_SYMBOLS.get(key, key.rpartition('.')[2])}={value}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from mopo_tui.manager.run import Run
 from mopo_tui.manager.state import RunState, clean
 
 _SHARED = 4  # characters that names must share to be called by them
+_TOLD_KEYS = ("preset", "rollout.coefficient", "rollout.length", "rollout.uncertainty")  # before all other keys
 # Of a row whose runs are in several states, the first of these is told: what moves, what went wrong, what is done.
 _TOLD_FIRST = (
     RunState.RUNNING,
@@ -148,8 +149,8 @@ def _stem(row: Row) -> str | None:
 
 
 def differences(rows: Sequence[Row], values: Values) -> dict[str, dict[str, str]]:
-    """Where rows of different settings are called the same but for the seed: by the id of a row's newest run, the dotted keys in
-    which their settings differ, with the row's values."""
+    """Where rows of different settings are called the same but for the seed: by the id of a row's newest run, the values of the few
+    keys that tell their settings apart. A preset stands for all that it changes."""
     called: dict[str, list[Row]] = {}
     for row in rows:
         called.setdefault(_stem(row) or title(row), []).append(row)
@@ -158,11 +159,24 @@ def differences(rows: Sequence[Row], values: Values) -> dict[str, dict[str, str]
         if len({row.setting for row in same}) < 2:
             continue
         settings = [shared_settings(values.settings(row.newest)) for row in same]
-        keys = dict.fromkeys(key for each in settings for key in each)
-        differing = [key for key in keys if any(each.get(key) != settings[0].get(key) for each in settings)]
+        keys = _telling_apart(settings)
         for row, each in zip(same, settings, strict=True):
-            found[row.newest.id] = {key: written(each[key]) for key in differing if key in each}
+            found[row.newest.id] = {key: written(each[key]) for key in keys if key in each}
     return found
+
+
+def _telling_apart(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Keys by which settings differ, as few as tell all of them apart; keys that some do not know come last."""
+    known = list(dict.fromkeys([*_TOLD_KEYS, *(key for each in settings for key in each)]))
+    known.sort(key=lambda key: not all(key in each for each in settings))
+    classes: list[tuple[str, ...]] = [()] * len(settings)
+    chosen = []
+    for key in known:
+        finer = [(*c, repr(each.get(key))) for c, each in zip(classes, settings, strict=True)]
+        if len(set(finer)) > len(set(classes)):
+            chosen.append(key)
+            classes = finer
+    return chosen
 
 
 def written(value: Any) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from many_runs import write_run, write_store
 
+from engine.config import resolve
 from mopo_tui.manager import Run, RunState, Store
 from mopo_tui.manager.index import Listed, Values, listing
 from mopo_tui.manager.rows import Row, Spread, differences, rows_of, title
@@ -84,3 +85,21 @@ def test_rows_called_the_same_tell_what_their_settings_differ_in(store: Store) -
     rows = rows_of(every, every, opened=False)
     told = differences(rows, Values(store))
     assert sorted(told.values(), key=str) == [{"rollout.coefficient": "0.5"}, {"rollout.coefficient": "3.5"}]
+
+
+def test_as_few_keys_as_tell_settings_apart(store: Store) -> None:
+    for number, change in enumerate(
+        ({}, {"rollout.length": 1}, {"preset": "smoke"}, {"preset": "smoke", "sac.polyak": 0.5})
+    ):
+        config = resolve([("test", {"compute.threads": 1, **change})]).config
+        store.create(config, name="mine")
+        assert len(listing(store)) == number + 1
+    every = listing(store)
+    told = differences(rows_of(every, every, opened=False), Values(store))
+    assert [list(each) for each in told.values()] == [["preset", "rollout.length", "sac.polyak"]] * 4
+    assert sorted(" ".join(each.values()) for each in told.values()) == [
+        "quick 1 0.005",
+        "quick 5 0.005",
+        "smoke 5 0.005",
+        "smoke 5 0.5",
+    ]
