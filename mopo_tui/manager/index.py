@@ -21,7 +21,7 @@ from engine import record
 from mopo_tui.manager.groups import setting_key
 from mopo_tui.manager.run import Run, number_of, read_run
 from mopo_tui.manager.settings import read_settings
-from mopo_tui.manager.state import RunState
+from mopo_tui.manager.state import QUEUED_MARK, STOP_REQUEST, RunState
 
 if TYPE_CHECKING:
     from mopo_tui.manager.store import Store
@@ -31,7 +31,10 @@ _VERSION = 1  # raised by hand when the same folder is read as something else
 # A file that changed so shortly ago may change again without a new time or size: it is read again next time.
 SETTLED_SECONDS = 2.0
 _SETTING_FILES = (record.CONFIG, record.EXTENSION)
-_RUN_FILES = (record.RUN, record.META, record.SUMMARY, record.PROCESS, record.EXIT, record.RESULT)
+_RUN_FILES = (
+    *(record.RUN, record.META, record.SUMMARY, record.PROCESS, record.EXIT, record.RESULT),
+    *(QUEUED_MARK, STOP_REQUEST),
+)
 # A lost run may come back: another host's heartbeat may only have been late.
 _FINAL = (RunState.FINISHED, RunState.STOPPED, RunState.FAILED)
 

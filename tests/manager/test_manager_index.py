@@ -81,6 +81,16 @@ def test_every_small_file_that_changes_is_seen(store: Store, name: str) -> None:
 
 
 @pytest.mark.usefixtures("settled")
+def test_a_stopped_run_that_waits_again_is_queued(store: Store) -> None:
+    folder = write_run(store.root, 11, "stopped", 1)
+    assert [listing(store)[0].run.state for _ in range(2)] == [RunState.STOPPED] * 2
+    store.queue.put(folder.name, 1)
+    assert listing(store)[0].run.state is RunState.QUEUED
+    store.queue.take_out(folder.name)
+    assert listing(store)[0].run.state is RunState.STOPPED
+
+
+@pytest.mark.usefixtures("settled")
 def test_another_configuration_is_another_setting(store: Store) -> None:
     folder = write_run(store.root, 0, "finished", 1)
     before = listing(store)[0].setting
