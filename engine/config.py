@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 
 import tomli
 
-from engine.presets import PRESET_VALUES, Value
+from engine.presets import ALGORITHM_VALUES, PRESET_VALUES, Value
 from engine.tasks import OURS, SOURCES, task
 
-MODEL_BASED = ("mopo", "mbpo")
-ALGORITHMS = (*MODEL_BASED, "sac", "bc")
+MODEL_BASED = ("mopo", "mbpo", "mb2po")
+ALGORITHMS = (*MODEL_BASED, "sac", "awac", "bc")
 PRESETS = tuple(PRESET_VALUES)
 UNCERTAINTIES = ("max_aleatoric", "max_disagreement", "ensemble_std")
 DEFAULT_PRESET = "quick"
@@ -88,7 +88,10 @@ class Dynamics:
     max_epochs: int = option(0, "epoch cap; 0: none, early stopping alone", minimum=0)
     patience: int = option(5, "stop after more than this many epochs without an improvement", minimum=0)
     improvement: float = option(0.01, "relative holdout improvement that counts", minimum=0.0)
+    steps: int = option(0, "exactly so many gradient steps, without early stopping; 0: by epochs", minimum=0)
     spectral_norm: bool = option(False, "divide the log-variance head by its largest singular value")
+    layer_norm: bool = option(False, "normalise each hidden layer before its activation")
+    normalise_targets: bool = option(False, "fit standardised (r, s' − s); u stays in raw units")
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,19 @@ class Rollout:
 
     coefficient: float = option(1.0, "penalty coefficient λ", minimum=0.0)
     length: int = option(5, "model steps per rollout h", minimum=1)
+    penalty: str = option(
+        "reward",
+        "where the penalty comes off: reward: λu off r; bellman: λ·std of the members' target values off y",
+        choices=("reward", "bellman"),
+    )
+    penalty_samples: int = option(10, "bellman: next states per member", minimum=1)
     starts: int = option(50_000, "start states per round", minimum=1)
+    transitions: int = option(
+        0, "exactly so many model steps per round, whatever starts says; 0: starts × h", minimum=0
+    )
+    cut_quantile: float = option(
+        0.0, "end rollouts where u exceeds that quantile of u on the data; 0: nowhere", minimum=0.0, maximum=1.0
+    )
     retain_rounds: int = option(5, "rounds kept in the model buffer", minimum=1)
     real_fraction: float = option(0.05, "share of real transitions in a batch", minimum=0.0, maximum=1.0)
     uncertainty: str = option("max_aleatoric", "the u of the penalty", choices=UNCERTAINTIES)
@@ -119,6 +134,8 @@ class Sac:
     batch_size: int = option(256, "rows per update", minimum=1)
     target_entropy: float = option(-3.0, "H̄ in nats; 0 stands for −|A|")
     critics: int = option(2, "critics, of which the minimum is taken", minimum=1)
+    diversity: float = option(0.0, "weight of EDAC's diversity term of the critics", minimum=0)
+    entropy_backup: bool = option(True, "back up the entropy in the Bellman target")
     initial_log_temperature: float = option(0.0, "log α at the start")
     max_temperature: float = option(0.0, "cap of α; 0: none", minimum=0)
     log_std_min: float = option(-20.0, "lower clip of the policy's log σ")
@@ -126,6 +143,40 @@ class Sac:
     actor_schedule: str = option(
         "constant", "the actor's step size over the run: constant, or cosine decay to 0", choices=("constant", "cosine")
     )
+
+
+@dataclass(frozen=True)
+class Awac:
+    """Advantage-weighted actor-critic (Nair et al. 2020), as stage 1 of MB2PO has it (Villaflor et al. 2020)."""
+
+    hidden: tuple[int, ...] = option((256, 256), "hidden layer sizes of actor and critics")
+    components: int = option(5, "Gaussians in the policy's mixture", minimum=1)
+    actor_lr: float = option(3e-4, "Adam step size of the actor", minimum=0)
+    critic_lr: float = option(3e-4, "Adam step size of the critics", minimum=0)
+    discount: float = option(0.99, "γ", minimum=0.0, maximum=1.0)
+    polyak: float = option(0.005, "τ of the target critics", minimum=0.0, maximum=1.0)
+    batch_size: int = option(256, "rows per update", minimum=1)
+    temperature: float = option(1.0, "α of the weights exp(A/α)", minimum=1e-6)
+    max_weight: float = option(20.0, "clip of the weights", minimum=1.0)
+    advantage_samples: int = option(4, "policy samples in the advantage's baseline", minimum=1)
+    critics: int = option(2, "critics, of which the minimum is taken", minimum=1)
+    critic: str = option("expected", "expected: Q itself; quantile: its distribution", choices=("expected", "quantile"))
+    quantiles: int = option(32, "of a quantile critic", minimum=2)
+    log_std_min: float = option(-5.0, "lower clip of the policy's log σ")
+    log_std_max: float = option(2.0, "upper clip of the policy's log σ")
+
+
+@dataclass(frozen=True)
+class Mb2po:
+    """The two stages of MB2PO (Villaflor et al. 2020) and the gate between them; stage 2 has `policy.epochs` iterations."""
+
+    stage1_epochs: int = option(100, "epochs of AWAC on the batch", minimum=1)
+    enter: str = option(
+        "auto",
+        "whether stage 2 is entered; auto: by offline evidence, paper: by the task's name",
+        choices=("auto", "paper", "always", "never"),
+    )
+    fitted_q_updates: int = option(20_000, "gradient steps of each fitted Q evaluation after stage 2", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -175,6 +226,8 @@ class TrainConfig:
     dynamics: Dynamics = field(default_factory=Dynamics)
     rollout: Rollout = field(default_factory=Rollout)
     sac: Sac = field(default_factory=Sac)
+    awac: Awac = field(default_factory=Awac)
+    mb2po: Mb2po = field(default_factory=Mb2po)
     bc: Bc = field(default_factory=Bc)
     policy: Policy = field(default_factory=Policy)
     evaluation: Evaluation = field(default_factory=Evaluation)
@@ -348,6 +401,12 @@ def _check_whole(config: Config) -> None:
                 f"dynamics.weight_decay needs {len(d.hidden) + 2} values (each hidden layer, mean head, variance head), "
                 f"not {len(d.weight_decay)}"
             )
+        if r.penalty == "bellman" and d.elites < 2:
+            raise ConfigError(
+                "rollout.penalty = 'bellman' is a spread over members: dynamics.elites must be at least 2"
+            )
+        if config.sac.diversity and config.sac.critics < 2:
+            raise ConfigError("sac.diversity makes critics differ: sac.critics must be at least 2")
         if config.algorithm == "mbpo" and config.rollout.coefficient != 0:
             raise ConfigError("mbpo has no penalty: rollout.coefficient must be 0 (or use --algorithm mopo)")
 
@@ -416,11 +475,11 @@ def resolve(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Resolved:
     }
     base |= {k: (f"task {chosen_task.name}", v) for k, v in of_task.items()}
     base |= {k: (f"preset {preset}", v) for k, v in PRESET_VALUES[preset].items()}
+    of_algorithm = ALGORITHM_VALUES.get(algorithm, {}).get(preset, {})
+    base |= {k: (f"algorithm {algorithm}, preset {preset}", v) for k, v in of_algorithm.items()}
     source = chosen("dataset.source", chosen_task.dataset)
     if source != OURS:  # a preset's size is that of a dataset to be collected
         base["dataset.size"] = (f"all of {source}", 0)
-    if algorithm == "mbpo":
-        base["rollout.coefficient"] = ("algorithm mbpo", 0.0)
     merged = base | given
     merged["task"] = (merged["task"][0], chosen_task.name)
     if source == OURS and merged["dataset.size"][1] == 0:

@@ -10,7 +10,12 @@ from engine.config import MODEL_BASED, TrainConfig
 from engine.tasks import task
 
 # Seconds at HalfCheetah's or Ant's sizes.
-ENSEMBLE_STEP, SAC_UPDATE, BC_UPDATE, MODEL_TRANSITION = 0.017, 0.0045, 0.0012, 1.5e-5
+ENSEMBLE_STEP, MODEL_TRANSITION = 0.017, 1.5e-5
+UPDATE = {"bc": 0.0012, "awac": 0.0055, "mb2po": 0.0055}
+SAC_UPDATE, FITTED_Q_UPDATE = 0.0045, 0.0015
+ENSEMBLE_MEMBERS = 7  # of which ENSEMBLE_STEP is
+# What the Bellman penalty adds to an update for each next state of each member.
+BELLMAN_STATE = 0.0008
 ENVIRONMENT_STEP = {"Ant": 3e-4, "HalfCheetah": 1.1e-4, "Hopper": 1.6e-4, "Walker2d": 1.8e-4}
 # Compiling and what a process loads before it begins.
 START = 25.0
@@ -30,23 +35,39 @@ def planned_work(config: TrainConfig, build_data: bool) -> dict[str, float]:
     chosen = task(config.task)
     step = ENVIRONMENT_STEP.get(chosen.family, 2e-4)
     size = config.dataset.size or UNKNOWN_SIZE
-    evaluations = config.policy.epochs // e.every
-    updates = config.policy.epochs * config.policy.updates_per_epoch
     work = {"data": size * step} if build_data else {}
-    policy = updates * (BC_UPDATE if config.algorithm == "bc" else SAC_UPDATE) + evaluations * e.episodes * 1000 * step
-    if config.algorithm in MODEL_BASED:
-        work["dynamics"] = (d.max_epochs or PLANNED_DYNAMICS_EPOCHS) * size / d.batch_size * ENSEMBLE_STEP
-        policy += config.policy.epochs * r.starts * r.length * MODEL_TRANSITION
+    update = UPDATE.get(config.algorithm, SAC_UPDATE)
+
+    def improving(epochs: int, in_the_model: bool) -> float:
+        evaluations = epochs // e.every
+        seconds = epochs * config.policy.updates_per_epoch * update + evaluations * e.episodes * 1000 * step
+        if not in_the_model:
+            return seconds
+        if r.penalty == "bellman" and r.coefficient:
+            seconds += epochs * config.policy.updates_per_epoch * r.penalty_samples * d.elites * BELLMAN_STATE
+        seconds += epochs * (r.transitions or r.starts * r.length) * MODEL_TRANSITION
         if e.calibration:
-            policy += evaluations * e.calibration_starts * e.calibration_steps * MODEL_TRANSITION
-    return work | {"policy": policy, "evaluation": e.final_episodes * 1000 * step}
+            seconds += evaluations * e.calibration_starts * e.calibration_steps * MODEL_TRANSITION
+        return seconds
+
+    if config.algorithm == "mb2po":
+        work["policy"] = improving(config.mb2po.stage1_epochs, in_the_model=False)
+    if config.algorithm in MODEL_BASED:
+        steps = d.steps or (d.max_epochs or PLANNED_DYNAMICS_EPOCHS) * size / d.batch_size
+        work["dynamics"] = steps * ENSEMBLE_STEP * d.members / ENSEMBLE_MEMBERS
+    if config.algorithm == "mb2po":
+        fitted_q = 2 * config.mb2po.fitted_q_updates * FITTED_Q_UPDATE
+        work["finetune"] = improving(config.policy.epochs, in_the_model=True) + fitted_q
+    else:
+        work["policy"] = improving(config.policy.epochs, config.algorithm in MODEL_BASED)
+    return work | {"evaluation": e.final_episodes * 1000 * step * (2 if config.algorithm == "mb2po" else 1)}
 
 
 def expected_seconds(config: TrainConfig, build_data: bool) -> float:
     """Wall time of a run on an idle machine like the one of the constants."""
     work = planned_work(config, build_data)
     threads = TWO_THREADS if config.compute.threads > 1 else 1.0
-    matrices = work.get("dynamics", 0.0) + work["policy"]
+    matrices = sum(work.get(stage, 0.0) for stage in ("policy", "dynamics", "finetune"))
     start = START if config.compute.compile else 5.0
     return start + matrices / threads + work["evaluation"] + work.get("data", 0.0) / min(config.compute.threads or 1, 2)
 
@@ -59,6 +80,7 @@ def expected_bytes(config: TrainConfig) -> float:
     total = PROCESS_BYTES + size * width
     if config.algorithm in MODEL_BASED:
         fit = 4 * 8 * config.dynamics.members * size  # bootstrap, draws, order and index of an epoch
-        buffer = config.rollout.retain_rounds * config.rollout.starts * config.rollout.length * width
+        r = config.rollout
+        buffer = r.retain_rounds * (r.transitions or r.starts * r.length) * width
         total += max(fit, buffer)
     return float(total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,44 +14,83 @@ from numpy.typing import NDArray
 from engine.record import write_atomically
 
 Array = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+# Actions are multiples of 2⁻²⁰: see `Policy.__call__`.
+GRID = 2.0**20
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The tanh-Gaussian policy of SAC (Haarnoja et al. 2018, appendix C).
+    """The tanh-Gaussian policy of SAC (Haarnoja et al. 2018, appendix C), or a tanh-squashed mixture of Gaussians.
 
     Attributes:
-        weights: (in, out) float32 matrices, the last with 2·action_dim outputs (μ, log σ).
+        weights: (in, out) float32 matrices, the last with the outputs [log weights | μ of each component | log σ of each], of
+            which the log weights are missing where there is one component.
         biases: (out,) float32 vectors.
         log_std_bounds: the clip of log σ.
         metadata: what the file says of its origin.
+        components: Gaussians in the mixture.
     """
 
     weights: tuple[Array, ...]
     biases: tuple[Array, ...]
     log_std_bounds: tuple[float, float]
     metadata: dict[str, Any]
+    components: int = 1
 
     @property
     def action_dim(self) -> int:
-        return len(self.biases[-1]) // 2
+        outputs = len(self.biases[-1]) - (self.components if self.components > 1 else 0)
+        return outputs // (2 * self.components)
 
-    def distribution(self, observation: NDArray[Any]) -> tuple[Array, Array]:
-        """μ and log σ before the tanh; observation (obs,) or (batch, obs)."""
-        h: Any = np.asarray(observation, dtype=np.float32)
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+    @cached_property
+    def _layers(self) -> tuple[tuple[Doubles, Doubles], ...]:
+        return tuple(
+            (w.astype(np.float64), b.astype(np.float64)) for w, b in zip(self.weights, self.biases, strict=True)
+        )
+
+    def mixture(self, observation: NDArray[Any]) -> tuple[Doubles, Doubles, Doubles]:
+        """Unnormalised log weights (…, components), μ and log σ (…, components, act) before the tanh; observation (…, obs)."""
+        h: Doubles = np.asarray(observation, dtype=np.float64)
+        for weight, bias in self._layers[:-1]:
             h = np.maximum(h @ weight + bias, 0)
-        out = h @ self.weights[-1] + self.biases[-1]
-        mean, log_std = out[..., : self.action_dim], out[..., self.action_dim :]
-        return mean, np.clip(log_std, *self.log_std_bounds)
+        weight, bias = self._layers[-1]
+        out: Doubles = h @ weight + bias
+        k = self.components if self.components > 1 else 0
+        moments = out[..., k:].reshape(*out.shape[:-1], 2, self.components, self.action_dim)
+        log_weights = out[..., :k] if k else np.zeros((*out.shape[:-1], 1))
+        log_std = np.clip(moments[..., 1, :, :], *self.log_std_bounds)
+        return log_weights, moments[..., 0, :, :], log_std
+
+    def distribution(self, observation: NDArray[Any]) -> tuple[Doubles, Doubles]:
+        """μ and log σ of the likeliest component before the tanh, (…, act)."""
+        log_weights, mean, log_std = self.mixture(observation)
+        likeliest = log_weights.argmax(-1)[..., None, None]
+        return np.take_along_axis(mean, likeliest, -2)[..., 0, :], np.take_along_axis(log_std, likeliest, -2)[..., 0, :]
 
     def __call__(self, observation: NDArray[Any], rng: np.random.Generator | None = None) -> Array:
-        """The deterministic action tanh(μ(s)), or with `rng` a sample; in [−1, 1], float32, (act,) or (batch, act)."""
-        mean, log_std = self.distribution(observation)
-        if rng is not None:
-            noise: Array = rng.standard_normal(mean.shape, dtype=np.float32)
-            mean = np.add(mean, np.exp(log_std) * noise, dtype=np.float32)
-        return np.tanh(mean)
+        """The deterministic action tanh(μ(s)) of the likeliest component, or with `rng` a sample.
+
+        Computed in float64 and rounded to a multiple of 2⁻²⁰: a robot's course depends on the last bit of its actions, and the
+        last bits of a matrix product depend on the processor. So the same policy walks the same way on every kind of processor.
+
+        Returns:
+            in [−1, 1], float32, (act,) or (batch, act).
+        """
+        if rng is None:
+            mean, _ = self.distribution(observation)
+        else:
+            log_weights, means, log_stds = self.mixture(observation)
+            if self.components > 1:
+                # The largest of log w + Gumbel noise is a draw with probabilities w.
+                log_weights = log_weights + rng.gumbel(size=log_weights.shape)
+            chosen = log_weights.argmax(-1)[..., None, None]
+            mean = np.take_along_axis(means, chosen, -2)[..., 0, :]
+            log_std = np.take_along_axis(log_stds, chosen, -2)[..., 0, :]
+            mean = mean + np.exp(log_std) * rng.standard_normal(mean.shape, dtype=np.float32)
+        action: Array = (np.rint(np.tanh(mean) * GRID) / GRID).astype(np.float32)
+        return action
 
     def save(self, path: Path, dtype: type[np.floating[Any]] = np.float32) -> None:
         """Write safetensors with the metadata in its header; atomic."""
@@ -61,6 +101,8 @@ class Policy:
             tensors[f"{i}/weight"] = np.ascontiguousarray(weight, dtype=dtype)
             tensors[f"{i}/bias"] = np.ascontiguousarray(bias, dtype=dtype)
         about = {"log_std_bounds": list(self.log_std_bounds), **self.metadata}
+        if self.components > 1:
+            about["components"] = self.components
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, save(tensors, metadata={"policy": json.dumps(about)}))
 
@@ -81,6 +123,7 @@ class Policy:
                 weights = tuple(f.get_tensor(f"{i}/weight").astype(np.float32) for i in range(depth))
                 biases = tuple(f.get_tensor(f"{i}/bias").astype(np.float32) for i in range(depth))
                 low, high = metadata.pop("log_std_bounds")
+                components = int(metadata.pop("components", 1))
         except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: not a policy file ({error})") from error
-        return Policy(weights, biases, (float(low), float(high)), metadata)
+        return Policy(weights, biases, (float(low), float(high)), metadata, components)

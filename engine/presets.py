@@ -32,6 +32,13 @@ _STANDARD: dict[str, Value] = {
     "evaluation.episodes": 10,
     "evaluation.final_episodes": 100,
 }
+_REFERENCE: dict[str, Value] = {
+    **_STANDARD,
+    "dynamics.max_epochs": 30,
+    "rollout.starts": 20_000,
+    "policy.epochs": 300,
+    "evaluation.every": 5,
+}
 _QUICK: dict[str, Value] = {
     "dataset.size": 100_000,
     "dynamics.max_epochs": 30,
@@ -63,5 +70,31 @@ PRESET_VALUES: dict[str, dict[str, Value]] = {
     "smoke": _SMOKE,
     "quick": _QUICK,
     "standard": _STANDARD,
+    "reference": _REFERENCE,
     "paper": _PAPER,
+}
+
+# MB2PO's ensemble has no elites, and its buffer is of the last ten rounds.
+_MB2PO: dict[str, Value] = {
+    "dynamics.members": 5,
+    "dynamics.elites": 5,
+    "rollout.retain_rounds": 10,
+    "rollout.transitions": 100_000,
+}
+# What an algorithm changes of a preset: MB2PO's first stage and its iterations.
+ALGORITHM_VALUES: dict[str, dict[str, dict[str, Value]]] = {
+    "mb2po": {
+        "smoke": {
+            **_MB2PO,
+            "mb2po.stage1_epochs": 2,
+            "policy.epochs": 2,
+            "rollout.transitions": 2500,
+            "mb2po.fitted_q_updates": 50,
+        },
+        "quick": {**_MB2PO, "mb2po.stage1_epochs": 50, "policy.epochs": 50, "rollout.transitions": 50_000},
+        "standard": {**_MB2PO, "mb2po.stage1_epochs": 100, "policy.epochs": 400},
+        "reference": {**_MB2PO, "mb2po.stage1_epochs": 100, "policy.epochs": 300},
+        "paper": {**_MB2PO, "mb2po.stage1_epochs": 100, "policy.epochs": 500, "dynamics.steps": 500_000},
+    },
+    "mbpo": {preset: {"rollout.coefficient": 0.0} for preset in PRESET_VALUES},
 }

@@ -71,7 +71,9 @@ def _fault(policy: Policy) -> str:
     layers = list(zip(policy.weights, policy.biases, strict=True))
     if not layers or any(w.ndim != 2 or b.shape != w.shape[1:] or not w.size for w, b in layers):
         return "its layers are no matrices with a bias each"
-    if any(a.shape[1] != b.shape[0] for a, b in pairwise(policy.weights)) or len(policy.biases[-1]) % 2:
+    outputs, k = len(policy.biases[-1]), policy.components
+    heads = outputs - (k if k > 1 else 0)
+    if any(a.shape[1] != b.shape[0] for a, b in pairwise(policy.weights)) or k < 1 or heads <= 0 or heads % (2 * k):
         return "its layers do not fit together"
     if not all(np.isfinite(array).all() for layer in layers for array in layer):
         return "some of its weights are not finite"

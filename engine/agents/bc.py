@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from engine.agents.adam import adam_, bias_corrections, correction
-from engine.agents.networks import glorot_uniform, layers, mlp
-from engine.agents.sac import Batch, Networks
+from engine.agents.networks import Batch, Networks, glorot_uniform
 from engine.compute import Compute
 from engine.config import Bc, Sac
-
-# Actions at ±1 have no finite counterpart before the tanh.
-LARGEST_ACTION = 1 - 1e-6
-
-
-def log_likelihood(actor: Tensor, networks: Networks, observation: Tensor, action: Tensor) -> Tensor:
-    """log π(a|s) of given actions, (batch,): with u = atanh(a), Σ log N(u; μ, σ²) − log(1 − a²).
-
-    Args:
-        observation: (batch, obs).
-        action: (batch, act) in [−1, 1], taken as at most 1 − 1e-6.
-    """
-    s = networks.settings
-    mean, log_std = mlp(layers(networks.actor, actor), observation).chunk(2, dim=-1)
-    log_std = log_std.clamp(s.log_std_min, s.log_std_max)
-    u = torch.atanh(action.clamp(-LARGEST_ACTION, LARGEST_ACTION))
-    normal = -0.5 * ((u - mean) * torch.exp(-log_std)).square() - log_std - 0.5 * math.log(2 * math.pi)
-    # log(1 − tanh(u)²) = 2(log 2 − u − softplus(−2u))
-    return (normal - 2 * (math.log(2) - u - softplus(-2 * u))).sum(-1)
 
 
 def bc_loss(actor: Tensor, networks: Networks, batch: Batch) -> Tensor:
     """J(π) = −E[log π(a|s)] over the batch."""
-    return -log_likelihood(actor, networks, batch.observation, batch.action).mean()
+    return -networks.log_density(actor, batch.observation, batch.action).mean()
 
 
 class BC:
@@ -74,12 +51,12 @@ class BC:
     def anneal(self, finished: float) -> None:
         """BC's step size is constant."""
 
-    def noise(self, rows: int, generator: torch.Generator) -> Tensor:
+    def noise(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """BC samples nothing."""
         del rows, generator
-        return torch.empty(0)
+        return ()
 
-    def update(self, rows: Tensor, noise: Tensor) -> Tensor:
+    def update(self, rows: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
         """One gradient step on packed transitions; the loss, (1,)."""
         del noise
         corrections = correction(self._corrections, self.updates)

@@ -1,7 +1,7 @@
 """Networks as functions of one flat parameter vector.
 
 Every learner keeps all its parameters in one flat tensor, so that one Adam step and one Polyak average serve it all. A `Layout`
-names the pieces of that vector; `mlp` and `tanh_gaussian` take the pieces as views.
+names the pieces of that vector; `mlp` and `tanh_gaussian` take the pieces as views; `Networks` are an agent's actor and critics.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from torch.nn.functional import softplus
 from engine.compute import mm
 
 Layers = list[tuple[Tensor, Tensor]]
+# Actions at ±1 have no finite counterpart before the tanh.
+LARGEST_ACTION = 1 - 1e-6
 
 
 @dataclass(frozen=True)
@@ -104,3 +107,152 @@ def tanh_gaussian(
         - 2 * (math.log(2) - pre_tanh - softplus(-2 * pre_tanh))
     )
     return torch.tanh(pre_tanh), log_density.sum(-1)
+
+
+# --- actor and critics ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Transitions: observation (batch, obs), action (batch, act), reward, terminal (batch,), next_observation (batch, obs)."""
+
+    observation: Tensor
+    action: Tensor
+    reward: Tensor
+    next_observation: Tensor
+    terminal: Tensor
+
+    @staticmethod
+    def of_rows(rows: Tensor, observation_dim: int, action_dim: int) -> Batch:
+        """Views into packed rows [s | a | r | s' | d], shape (batch, 2·obs + act + 2)."""
+        o, a = observation_dim, action_dim
+        return Batch(rows[:, :o], rows[:, o : o + a], rows[:, o + a], rows[:, o + a + 1 : -1], rows[:, -1])
+
+
+class ActorCritic(Protocol):
+    """Settings that an agent's networks need: those of SAC or of AWAC."""
+
+    @property
+    def hidden(self) -> tuple[int, ...]: ...
+    @property
+    def critics(self) -> int: ...
+    @property
+    def discount(self) -> float: ...
+    @property
+    def log_std_min(self) -> float: ...
+    @property
+    def log_std_max(self) -> float: ...
+
+
+class Networks:
+    """The layouts of actor and critics for given dimensions, and what they compute.
+
+    The policy is a tanh-squashed mixture of `components` Gaussians with diagonal covariance; with one, SAC's tanh-Gaussian. An
+    actor's outputs are [log weights | μ of each component | log σ of each], the first only where there are several.
+
+    Args:
+        components: of the policy's mixture.
+        quantiles: outputs of a critic, whose mean is Q; 1: Q itself.
+    """
+
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        settings: ActorCritic,
+        components: int = 1,
+        quantiles: int = 1,
+    ) -> None:
+        self.observation_dim, self.action_dim, self.settings = observation_dim, action_dim, settings
+        self.components, self.number_of_quantiles = components, quantiles
+        outputs = 2 * components * action_dim + (components if components > 1 else 0)
+        self.actor: Layout = mlp_layout((observation_dim, *settings.hidden, outputs))
+        self.critic: Layout = mlp_layout(
+            (observation_dim + action_dim, *settings.hidden, quantiles), members=settings.critics
+        )
+
+    @property
+    def noise_dim(self) -> int:
+        """Standard normal numbers that one sampled action takes: one per dimension, and one for the choice of the component."""
+        return self.action_dim + (self.components > 1)
+
+    def mixture(self, actor: Tensor, observation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log weights (batch, components), μ and log σ (batch, components, act) of π(·|s) before the tanh."""
+        out = mlp(layers(self.actor, actor), observation)
+        k = self.components
+        logits = out[:, :k] if k > 1 else torch.zeros_like(out[:, :1])
+        mean, log_std = out[:, k if k > 1 else 0 :].reshape(len(out), 2, k, self.action_dim).unbind(1)
+        s = self.settings
+        return torch.log_softmax(logits, dim=-1), mean, log_std.clamp(s.log_std_min, s.log_std_max)
+
+    def sample(self, actor: Tensor, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """a ~ π(·|s), (batch, act), and log π(a|s), (batch,); noise standard normal, (batch, `noise_dim`)."""
+        if self.components == 1:
+            s = self.settings
+            return tanh_gaussian(layers(self.actor, actor), observation, noise, s.log_std_min, s.log_std_max)
+        return sample_mixture(*self.mixture(actor, observation), noise)
+
+    def mode(self, actor: Tensor, observation: Tensor) -> Tensor:
+        """The action by which a policy is evaluated: tanh(μ) of the likeliest component, (batch, act)."""
+        log_weights, mean, _ = self.mixture(actor, observation)
+        return torch.tanh(mean[torch.arange(len(mean), device=mean.device), log_weights.argmax(-1)])
+
+    def log_density(self, actor: Tensor, observation: Tensor, action: Tensor) -> Tensor:
+        """log π(a|s) of given actions (batch, act) in [−1, 1], taken as at most 1 − 1e-6 in size; (batch,)."""
+        pre_tanh = torch.atanh(action.clamp(-LARGEST_ACTION, LARGEST_ACTION))
+        return mixture_log_density(*self.mixture(actor, observation), pre_tanh)
+
+    def q_quantiles(self, critic: Tensor, observation: Tensor, action: Tensor) -> Tensor:
+        """The outputs of every critic, (critics, batch, quantiles)."""
+        x = torch.cat([observation, action], dim=-1)
+        return mlp(layers(self.critic, critic), x.expand(self.settings.critics, *x.shape))
+
+    def q(self, critic: Tensor, observation: Tensor, action: Tensor) -> Tensor:
+        """Q_j(s, a) of every critic, shape (critics, batch)."""
+        out = self.q_quantiles(critic, observation, action)
+        return out[..., 0] if self.number_of_quantiles == 1 else out.mean(-1)
+
+    def action_gradients(self, critic: Tensor, observation: Tensor, action: Tensor) -> Tensor:
+        """∇_a Q_j(s, a) of every critic, (critics, batch, act).
+
+        Written out for ReLU layers, whose derivative is a mask: so a loss may hold it, and one ordinary gradient is enough.
+        """
+        parameters = layers(self.critic, critic)
+        x = torch.cat([observation, action], dim=-1)
+        x, masks = x.expand(self.settings.critics, *x.shape), []
+        for weight, bias in parameters[:-1]:
+            x = mm(x, weight) + bias
+            masks.append((x > 0).to(x.dtype))
+            x = torch.relu(x)
+        gradient = parameters[-1][0].mean(-1)[:, None].expand_as(masks[-1])
+        for (weight, _), mask in zip(reversed(parameters[:-1]), reversed(masks), strict=True):
+            gradient = mm(gradient * mask, weight.mT)
+        return gradient[..., self.observation_dim :]
+
+
+def mixture_log_density(log_weights: Tensor, mean: Tensor, log_std: Tensor, pre_tanh: Tensor) -> Tensor:
+    """log Σ_k w_k N(u; μ_k, σ_k²) − Σ log(1 − tanh(u)²), the log-density of a = tanh(u); (batch,).
+
+    Args:
+        log_weights: (batch, components).
+        mean, log_std: (batch, components, act).
+        pre_tanh: u, (batch, act).
+    """
+    z = (pre_tanh[:, None] - mean) * torch.exp(-log_std)
+    normal = (-0.5 * z.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+    squash = 2 * (math.log(2) - pre_tanh - softplus(-2 * pre_tanh))
+    return torch.logsumexp(log_weights + normal, dim=-1) - squash.sum(-1)
+
+
+def sample_mixture(log_weights: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """A sample of the squashed mixture and its log-density; not differentiable in the choice of the component.
+
+    Args:
+        noise: standard normal, (batch, act + 1); the last column, mapped to a uniform number by the normal's distribution
+            function, chooses the component. Of one component it may be missing.
+    """
+    uniform = 0.5 * (1 + torch.erf(noise[:, -1:] / math.sqrt(2)))
+    chosen = (log_weights.exp().cumsum(-1)[:, :-1] < uniform).sum(-1)
+    rows = torch.arange(len(mean), device=mean.device)
+    pre_tanh = mean[rows, chosen] + log_std[rows, chosen].exp() * noise[:, : mean.shape[-1]]
+    return torch.tanh(pre_tanh), mixture_log_density(log_weights, mean, log_std, pre_tanh)

@@ -7,15 +7,15 @@ Polyak average in one compiled graph.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from engine.agents.adam import adam_, bias_corrections, correction
-from engine.agents.networks import Layout, glorot_uniform, layers, mlp, mlp_layout, tanh_gaussian
+from engine.agents.networks import Batch, Networks, glorot_uniform
 from engine.compute import Compute
 from engine.config import Sac
+from engine.pessimism import BellmanPenalty, critic_diversity, pessimistic_value
 
 METRICS = (
     "policy/q",
@@ -26,55 +26,25 @@ METRICS = (
 )
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Transitions: observation (batch, obs), action (batch, act), reward, terminal (batch,), next_observation (batch, obs)."""
-
-    observation: Tensor
-    action: Tensor
-    reward: Tensor
-    next_observation: Tensor
-    terminal: Tensor
-
-    @staticmethod
-    def of_rows(rows: Tensor, observation_dim: int, action_dim: int) -> Batch:
-        """Views into packed rows [s | a | r | s' | d], shape (batch, 2·obs + act + 2)."""
-        o, a = observation_dim, action_dim
-        return Batch(rows[:, :o], rows[:, o : o + a], rows[:, o + a], rows[:, o + a + 1 : -1], rows[:, -1])
-
-
-class Networks:
-    """The layouts of actor and critics for given dimensions, and what they compute."""
-
-    def __init__(self, observation_dim: int, action_dim: int, settings: Sac) -> None:
-        self.observation_dim, self.action_dim, self.settings = observation_dim, action_dim, settings
-        self.actor: Layout = mlp_layout((observation_dim, *settings.hidden, 2 * action_dim))
-        self.critic: Layout = mlp_layout((observation_dim + action_dim, *settings.hidden, 1), members=settings.critics)
-
-    def sample(self, actor: Tensor, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """a ~ π(·|s) and log π(a|s)."""
-        s = self.settings
-        return tanh_gaussian(layers(self.actor, actor), observation, noise, s.log_std_min, s.log_std_max)
-
-    def q(self, critic: Tensor, observation: Tensor, action: Tensor) -> Tensor:
-        """Q_j(s, a) of every critic, shape (critics, batch)."""
-        x = torch.cat([observation, action], dim=-1)
-        return mlp(layers(self.critic, critic), x.expand(self.settings.critics, *x.shape))[..., 0]
-
-
 def td_target(
     networks: Networks, actor: Tensor, target_critic: Tensor, alpha: Tensor, batch: Batch, noise: Tensor
 ) -> Tensor:
-    """y = r + γ(1 − d)(min_j Q̄_j(s', a') − α log π(a'|s')), a' ~ π(·|s')    (eqs. 3 and 5)."""
+    """y = r + γ(1 − d)(min_j Q̄_j(s', a') − α log π(a'|s')), a' ~ π(·|s')    (eqs. 3 and 5); with α = 0 no entropy is backed up."""
     action, log_density = networks.sample(actor, batch.next_observation, noise)
-    value = networks.q(target_critic, batch.next_observation, action).amin(0) - alpha * log_density
+    value = pessimistic_value(networks.q(target_critic, batch.next_observation, action)) - alpha * log_density
     return batch.reward + networks.settings.discount * (1 - batch.terminal) * value
 
 
-def critic_loss(critic: Tensor, networks: Networks, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
-    """J_Q = Σ_j ½ E[(Q_j(s, a) − y)²]    (eq. 5); beside it the mean Q."""
+def critic_loss(
+    critic: Tensor, networks: Networks, batch: Batch, target: Tensor, diversity: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """J_Q = Σ_j ½ E[(Q_j(s, a) − y)²]    (eq. 5), plus `diversity` times EDAC's term; beside it the mean Q."""
     q = networks.q(critic, batch.observation, batch.action)
-    return 0.5 * (q - target).square().mean(1).sum(), q.detach().mean()
+    loss = 0.5 * (q - target).square().mean(1).sum()
+    if diversity:
+        gradients = networks.action_gradients(critic, batch.observation, batch.action)
+        loss = loss + diversity * critic_diversity(gradients)
+    return loss, q.detach().mean()
 
 
 def actor_loss(
@@ -82,7 +52,7 @@ def actor_loss(
 ) -> tuple[Tensor, Tensor]:
     """J_π = E[α log π(a|s) − min_j Q_j(s, a)], a ~ π(·|s)    (eq. 9); beside it E[log π]."""
     action, log_density = networks.sample(actor, batch.observation, noise)
-    q = networks.q(critic, batch.observation, action).amin(0)
+    q = pessimistic_value(networks.q(critic, batch.observation, action))
     return (alpha * log_density - q).mean(), log_density.detach().mean()
 
 
@@ -98,7 +68,8 @@ class SAC:
         observation_dim, action_dim: sizes of the space; actions lie in [−1, 1].
         settings: hyper-parameters.
         compute: device and compile mode.
-        generator: draws the initial weights, and from then on the actors' noise.
+        generator: draws the initial weights.
+        penalty: comes off the targets of model rows, where there is one.
     """
 
     metrics: tuple[str, ...] = METRICS
@@ -110,8 +81,9 @@ class SAC:
         settings: Sac,
         compute: Compute,
         generator: torch.Generator,
+        penalty: BellmanPenalty | None = None,
     ) -> None:
-        self.settings = settings
+        self.settings, self._penalty = settings, penalty
         self.networks = Networks(observation_dim, action_dim, settings)
         self.compute = compute
         n_actor, n_critic = self.networks.actor.size, self.networks.critic.size
@@ -138,16 +110,19 @@ class SAC:
         if self.settings.actor_schedule == "cosine":
             self._lr[0] = self.settings.actor_lr * 0.5 * (1 + math.cos(math.pi * finished))
 
-    def noise(self, rows: int, generator: torch.Generator) -> Tensor:
-        """The standard normal draws of one update, (2, rows, act), on the CPU."""
-        return torch.randn(2, rows, self.networks.action_dim, generator=generator)
+    def noise(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """The standard normal draws of one update, on the CPU: (2, rows, act) for target and actor, then the penalty's."""
+        draws = torch.randn(2, rows, self.networks.noise_dim, generator=generator)
+        if self._penalty is None:
+            return (draws,)
+        return draws, *self._penalty.noise(rows, self.networks.noise_dim, generator)
 
-    def update(self, rows: Tensor, noise: Tensor) -> Tensor:
+    def update(self, rows: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
         """One gradient step of critics, actor and temperature.
 
         Args:
             rows: packed transitions (batch, 2·obs + act + 2).
-            noise: standard normal, (2, batch, act): for the target and for the actor.
+            noise: as `noise` draws it.
 
         Returns:
             the values of `METRICS` for this step, shape (5,), not synchronised with the host.
@@ -168,7 +143,7 @@ class SAC:
         corrections: Tensor,
         lr: Tensor,
         rows: Tensor,
-        noise: Tensor,
+        noise: tuple[Tensor, ...],
     ) -> Tensor:
         networks, settings = self.networks, self.settings
         batch = Batch.of_rows(rows, networks.observation_dim, networks.action_dim)
@@ -177,12 +152,16 @@ class SAC:
         if settings.max_temperature:
             alpha = alpha.clamp(max=settings.max_temperature)
 
-        target = td_target(networks, actor, target_critic, alpha, batch, noise[0])
+        backed_up = alpha if settings.entropy_backup else torch.zeros_like(alpha)
+        target = td_target(networks, actor, target_critic, backed_up, batch, noise[0][0])
+        if self._penalty is not None:
+            s, a = batch.observation, batch.action
+            target = target - self._penalty(networks, actor, target_critic, s, a, (noise[1], noise[2]))
         critic_gradient, (j_q, q) = torch.func.grad_and_value(critic_loss, has_aux=True)(
-            critic, networks, batch, target
+            critic, networks, batch, target, settings.diversity
         )
         actor_gradient, (j_pi, log_density) = torch.func.grad_and_value(actor_loss, has_aux=True)(
-            actor, networks, critic, alpha, batch, noise[1]
+            actor, networks, critic, alpha, batch, noise[0][1]
         )
         temperature_gradient = torch.func.grad(temperature_loss)(log_alpha, log_density, settings.target_entropy)
 

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.algorithms.model_free import bc, sac
+from engine.algorithms.mb2po import mb2po
+from engine.algorithms.model_free import awac, bc, sac
 from engine.algorithms.mopo import mbpo, mopo
 from engine.algorithms.stages import Training
 
-RECIPES: dict[str, Callable[[Training], None]] = {"mopo": mopo, "mbpo": mbpo, "sac": sac, "bc": bc}
+RECIPES: dict[str, Callable[[Training], None]] = {
+    "mopo": mopo,
+    "mbpo": mbpo,
+    "mb2po": mb2po,
+    "sac": sac,
+    "awac": awac,
+    "bc": bc,
+}

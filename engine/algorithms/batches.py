@@ -55,6 +55,11 @@ class RealBatches:
         del state, generators, stop
 
 
+def real_rows(settings: Rollout, batch_size: int) -> int:
+    """The first rows of a batch, which are the dataset's: 12 of 256 at 5 %, as the official code rounds."""
+    return int(settings.real_fraction * batch_size)
+
+
 class ModelBatches:
     """5 % real and 95 % model transitions (Yu et al. 2020, algorithm 2): h steps from random batch states with the current policy
     at each epoch's start, into a buffer of the last rounds.
@@ -69,19 +74,25 @@ class ModelBatches:
 
     def __init__(self, rows: Tensor, observation_dim: int, roller: Roller, settings: Rollout, batch_size: int) -> None:
         self._rows, self._observation_dim, self._roller, self._settings = rows, observation_dim, roller, settings
-        self._real = int(settings.real_fraction * batch_size)
+        self._real = real_rows(settings, batch_size)
         self._size = batch_size
-        capacity = settings.starts * settings.length
+        capacity = settings.transitions or settings.starts * settings.length
         self._buffer = ModelBuffer(settings.retain_rounds, capacity, rows.shape[1], str(rows.device))
         self._actors: dict[int, Tensor] = {}
 
     def begin(self, epoch: int, actor: Tensor, generator: torch.Generator, stop: Callable[[], None]) -> Round:
         s = self._settings
-        starts = self._rows[torch.randint(len(self._rows), (s.starts,), generator=generator), : self._observation_dim]
+
+        def starts(n: int) -> Tensor:
+            return self._rows[torch.randint(len(self._rows), (n,), generator=generator), : self._observation_dim]
+
         length = rollout_length(epoch, s.length, s.initial_length, s.growth_epochs)
         self._actors[epoch] = actor.detach().clone()
         self._actors.pop(epoch - s.retain_rounds, None)
-        return self._roller.roll(actor, starts, length, self._buffer, generator, stop)
+        if not s.transitions:
+            return self._roller.roll(actor, starts(s.starts), length, self._buffer, generator, stop)
+        first = starts(-(-s.transitions // length))
+        return self._roller.roll(actor, first, length, self._buffer, generator, stop, starts, s.transitions)
 
     def draw(self, updates: int, generator: torch.Generator) -> None:
         real = torch.randint(len(self._rows), (updates, self._real), generator=generator)

@@ -1,19 +1,27 @@
-"""SAC and behaviour cloning on the batch alone: what model-based learning is held against."""
+"""SAC, AWAC and behaviour cloning on the batch alone: what model-based learning is held against."""
 
 from __future__ import annotations
 
 import dataclasses
 
+from engine.agents.awac import AWAC
 from engine.agents.bc import BC
 from engine.agents.sac import SAC
 from engine.algorithms.batches import RealBatches
 from engine.algorithms.stages import Training, final_evaluation, improve_policy
+from engine.pessimism import BellmanPenalty
 
 
 def sac(t: Training) -> None:
     """Soft actor-critic (Haarnoja et al. 2018) on the batch as if it were a replay buffer."""
     batches = RealBatches(t.rows, t.config.sac.batch_size)
     policy = improve_policy(t, make_sac(t), batches, None, "SAC on the batch")
+    final_evaluation(t, policy)
+
+
+def awac(t: Training) -> None:
+    """Advantage-weighted actor-critic (Nair et al. 2020): stage 1 of MB2PO, for as long as the run's own epochs."""
+    policy = improve_policy(t, make_awac(t), RealBatches(t.rows, t.config.awac.batch_size), None, "AWAC on the batch")
     final_evaluation(t, policy)
 
 
@@ -31,8 +39,14 @@ def bc(t: Training) -> None:
     final_evaluation(t, policy)
 
 
-def make_sac(t: Training) -> SAC:
+def make_sac(t: Training, penalty: BellmanPenalty | None = None) -> SAC:
     """A fresh SAC agent; a target entropy of 0 stands for −|A|."""
     settings = t.config.sac
     settings = dataclasses.replace(settings, target_entropy=settings.target_entropy or -float(t.task.action_dim))
-    return SAC(t.task.observation_dim, t.task.action_dim, settings, t.compute, t.generator("policy", "init"))
+    return SAC(t.task.observation_dim, t.task.action_dim, settings, t.compute, t.generator("policy", "init"), penalty)
+
+
+def make_awac(t: Training, penalty: BellmanPenalty | None = None) -> AWAC:
+    """A fresh AWAC agent."""
+    sizes = (t.task.observation_dim, t.task.action_dim)
+    return AWAC(*sizes, t.config.awac, t.compute, t.generator("policy", "init"), penalty)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from engine.algorithms.batches import ModelBatches
+from engine.agents.networks import Networks
+from engine.algorithms.batches import ModelBatches, real_rows
 from engine.algorithms.model_free import make_sac
-from engine.algorithms.stages import Training, final_evaluation, fit_dynamics, improve_policy
+from engine.algorithms.stages import Training, final_evaluation, fit_dynamics, improve_policy, uncertainty_of_data
+from engine.dynamics.ensemble import Model
 from engine.dynamics.rollouts import Roller, data_range
+from engine.pessimism import BellmanPenalty, uncertainty_limit
 
 
 def mopo(t: Training) -> None:
@@ -19,12 +22,30 @@ def mbpo(t: Training) -> None:
 
 
 def in_the_model(t: Training, coefficient: float) -> None:
-    """SAC on real and model transitions whose reward is penalised by λ = `coefficient`."""
-    settings = t.config.rollout
+    """SAC on real and model transitions that are penalised with λ = `coefficient`."""
     model = fit_dynamics(t)
-    agent = make_sac(t)
-    limits = data_range(t.rows, t.task.observation_dim, t.task.action_dim) if settings.clip else None
-    roller = Roller(agent.networks, model, t.task.termination, settings.uncertainty, coefficient, t.compute, limits)
-    batches = ModelBatches(t.rows, t.task.observation_dim, roller, settings, t.config.sac.batch_size)
-    policy = improve_policy(t, agent, batches, roller, f"SAC in the model, λ = {coefficient:g}, h = {settings.length}")
+    agent = make_sac(t, bellman_penalty(t, model, coefficient, t.config.sac.batch_size))
+    roller = make_roller(t, model, agent.networks, coefficient)
+    batches = ModelBatches(t.rows, t.task.observation_dim, roller, t.config.rollout, t.config.sac.batch_size)
+    what = f"SAC in the model, λ = {coefficient:g}, h = {t.config.rollout.length}"
+    policy = improve_policy(t, agent, batches, roller, what)
     final_evaluation(t, policy)
+
+
+def bellman_penalty(t: Training, model: Model, coefficient: float, batch_size: int) -> BellmanPenalty | None:
+    """The penalty on targets, where the configuration has the penalty there."""
+    settings = t.config.rollout
+    if settings.penalty != "bellman" or coefficient == 0:
+        return None
+    return BellmanPenalty(model, coefficient, settings.penalty_samples, real_rows(settings, batch_size))
+
+
+def make_roller(t: Training, model: Model, networks: Networks, coefficient: float) -> Roller:
+    """Rollouts of an agent's policies in the model, with the penalty where it comes off the reward."""
+    settings = t.config.rollout
+    limits = data_range(t.rows, t.task.observation_dim, t.task.action_dim) if settings.clip else None
+    off_the_reward = coefficient if settings.penalty == "reward" else 0.0
+    roller = Roller(networks, model, t.task.termination, settings.uncertainty, off_the_reward, t.compute, limits)
+    if settings.cut_quantile:
+        roller.limit = uncertainty_limit(uncertainty_of_data(t, roller), settings.cut_quantile)
+    return roller

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.agents.networks import layers
-from engine.agents.sac import METRICS, SAC, Networks
+from engine.agents.networks import Networks, layers
+from engine.agents.sac import METRICS, SAC
 from engine.compute import Compute
 from engine.config import BehaviourConfig, Sac
 from engine.data.episodes import pack
@@ -40,10 +40,9 @@ class Chunk:
 
 
 class Acts(Protocol):
-    """An agent with a tanh-Gaussian policy."""
+    """An agent with a squashed Gaussian policy, or a mixture of them."""
 
     networks: Networks
-    settings: Sac
 
     @property
     def actor(self) -> Tensor:
@@ -52,9 +51,11 @@ class Acts(Protocol):
 
 def snapshot(agent: Acts, **metadata: Any) -> Policy:
     """The agent's policy as it is now, in numpy."""
-    pairs = layers(agent.networks.actor, agent.actor.detach().cpu().clone())
-    bounds = (agent.settings.log_std_min, agent.settings.log_std_max)
-    return Policy(tuple(w.numpy() for w, _ in pairs), tuple(b.numpy() for _, b in pairs), bounds, metadata)
+    networks = agent.networks
+    pairs = layers(networks.actor, agent.actor.detach().cpu().clone())
+    bounds = (networks.settings.log_std_min, networks.settings.log_std_max)
+    weights, biases = tuple(w.numpy() for w, _ in pairs), tuple(b.numpy() for _, b in pairs)
+    return Policy(weights, biases, bounds, metadata, networks.components)
 
 
 def checkpointed_step(folder: Path) -> int:
@@ -144,8 +145,7 @@ def train_online(
             step += 1
             if step >= settings.random_steps:
                 rows = replay.sample(torch.rand(sac_settings.batch_size, generator=generator))
-                noise = torch.randn(2, sac_settings.batch_size, action_dim, generator=generator)
-                sums += agent.update(rows, noise)
+                sums += agent.update(rows, agent.noise(len(rows), generator))
                 updates += 1
                 policy = snapshot(agent)
             after_step(step)

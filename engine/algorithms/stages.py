@@ -6,7 +6,9 @@ Each goes on where an earlier attempt of the run stopped, with the same numbers 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,14 +18,14 @@ import torch
 from torch import Tensor
 
 from engine import checkpoint, envs
-from engine.agents.sac import Networks
+from engine.agents.networks import Networks
 from engine.algorithms.alerts import Watch
 from engine.algorithms.batches import Batches
 from engine.algorithms.online_sac import snapshot
 from engine.artefacts import ensemble_folder, fit_key, keep_ensemble, kept_ensemble
 from engine.checkpoint import MODEL, STATE, Saved
 from engine.compute import Compute
-from engine.config import Sac, TrainConfig
+from engine.config import TrainConfig
 from engine.control import CheckpointError, Diverged, StopRequests
 from engine.data.behaviours import environment_versions
 from engine.data.dataset import DatasetError, TransitionDataset
@@ -34,7 +36,7 @@ from engine.dynamics.rollouts import Roller, Round
 from engine.dynamics.training import DynamicsEpoch, FitState, fit
 from engine.dynamics.uncertainty import histogram_counts
 from engine.evaluation import Episodes, deterministic, run_episodes, score
-from engine.plan import PLANNED_DYNAMICS_EPOCHS
+from engine.plan import PLANNED_DYNAMICS_EPOCHS, planned_work
 from engine.policy import Policy
 from engine.progress import Progress
 from engine.provenance import describe_data
@@ -46,16 +48,20 @@ from engine.tasks import Task
 DATA_UNCERTAINTY_ROWS = 10_000
 # The score of a run is also given as the mean of this many last evaluations.
 LAST_EVALUATIONS = 10
+# The policy that a run ends with, in its folder of checkpoints.
+FINAL = "final.safetensors"
 # Losses are looked at this often: a NaN is found near its step, and a device is seldom waited for.
 CHECK_EVERY = 100
 
 
+Scores = dict[str, float | None]
+
+
 class Agent(Protocol):
-    """What `improve_policy` trains: SAC, BC."""
+    """What `improve_policy` trains: SAC, AWAC, BC."""
 
     metrics: tuple[str, ...]
     networks: Networks
-    settings: Sac
 
     @property
     def actor(self) -> Tensor:
@@ -64,10 +70,10 @@ class Agent(Protocol):
     def anneal(self, finished: float) -> None:
         """Set the step sizes for a run of which the share `finished` is done."""
 
-    def noise(self, rows: int, generator: torch.Generator) -> Tensor:
+    def noise(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """The random draws of one update."""
 
-    def update(self, rows: Tensor, noise: Tensor) -> Tensor:
+    def update(self, rows: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
         """One gradient step; the values of `metrics`."""
 
     def state(self) -> dict[str, Tensor]:
@@ -97,7 +103,7 @@ class Training:
     folder: Path
     data_root: Path
     epochs: int
-    evaluations: list[dict[str, float | None]] = field(default_factory=list)
+    evaluations: list[Scores] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     begun: float = field(default_factory=time.perf_counter)
 
@@ -157,6 +163,17 @@ class Training:
         }
         checkpoint.save(self.folder / CHECKPOINTS / STATE, tensors, about)
 
+    def under_way(self, stage: str) -> Saved | None:
+        """The state of that stage in which an earlier attempt stopped; None where it had not begun, or was done."""
+        return (
+            self.saved if self.saved is not None and self.saved.about["stage"] == stage and self.saved.tensors else None
+        )
+
+    def is_past(self, stage: str) -> bool:
+        """Whether an earlier attempt came to a stage after that one."""
+        order = list(planned_work(self.config, build_data=False))
+        return self.saved is not None and order.index(self.saved.about["stage"]) > order.index(stage)
+
     def generator(self, *parts: object) -> torch.Generator:
         """The stream of (seed, stage, epoch)."""
         return torch_generator(self.config.seed, *parts)
@@ -192,12 +209,13 @@ def fit_dynamics(t: Training) -> Model:
     about, tensors = saved.about, {name: tensor.to(t.compute.device) for name, tensor in saved.tensors.items()}
     elites = tuple(about["elites"])
     message = f"elites {list(elites)} after {len(about['epochs'])} epochs"
-    if t.saved is None or t.saved.about["stage"] == "dynamics":
+    if not t.is_past("dynamics"):
         t.recorder.event(
             "elites", message, elites=list(elites), val_loss=about["val_loss"], best_epoch=about["best_epoch"]
         )
     ensemble = Ensemble(t.task.observation_dim, t.task.action_dim, t.config.dynamics)
-    return Model(ensemble, tensors["parameters"], Normaliser(tensors["mean"], tensors["std"]), elites)
+    scale = Normaliser(tensors["target_mean"], tensors["target_std"]) if "target_mean" in tensors else None
+    return Model(ensemble, tensors["parameters"], Normaliser(tensors["mean"], tensors["std"]), elites, scale)
 
 
 def shared_ensemble(t: Training, own: Path) -> Saved:
@@ -215,7 +233,7 @@ def shared_ensemble(t: Training, own: Path) -> Saved:
             t.recorder.event("ensemble", f"{error}: it is not shared with other runs")
             return fit_ensemble(t, own)
         kept = kept_ensemble(folder)
-        if kept is not None and not (t.saved is not None and t.saved.tensors):
+        if kept is not None and t.under_way("dynamics") is None:
             retell_fit(t, kept)
             checkpoint.save(own, kept.tensors, {**kept.about, "step": t.recorder.step})
             return kept
@@ -232,9 +250,9 @@ def fit_ensemble(t: Training, own: Path) -> Saved:
     """Fit, with a checkpoint after each epoch; the result is the run's own in the file `own`."""
     settings, begun, earlier = t.config.dynamics, time.perf_counter(), t.seconds.get("dynamics", 0.0)
     resumed, course = None, []
-    if t.saved is not None and t.saved.tensors:
-        resumed = FitState(t.saved.tensors, t.saved.about["fit"])
-        course = list(t.saved.about["course"])
+    if (begun_before := t.under_way("dynamics")) is not None:
+        resumed = FitState(begun_before.tensors, begun_before.about["fit"])
+        course = list(begun_before.about["course"])
 
     def on_epoch(epoch: DynamicsEpoch) -> None:
         course.append({"steps": epoch.steps, "train_loss": epoch.train_loss, "val_loss": epoch.val_loss})
@@ -244,7 +262,7 @@ def fit_ensemble(t: Training, own: Path) -> Saved:
 
     def after_step(finished: int, share: float) -> None:
         t.stop()
-        planned = settings.max_epochs or max(PLANNED_DYNAMICS_EPOCHS, finished + settings.patience)
+        planned = planned_epochs or max(PLANNED_DYNAMICS_EPOCHS, finished + settings.patience)
         t.progress.update((finished + share) / planned, f"epoch {finished + 1}/{planned}")
 
     # A row whose s' is not known trains no model.
@@ -252,9 +270,14 @@ def fit_ensemble(t: Training, own: Path) -> Saved:
     rows = t.rows if known else t.rows[t.rows[:, -1] == 0]
     if known and not t.dataset.terminal_next_observations and bool(rows[-1, -1]):
         rows = rows[:-1]  # the last row has no next one from which its s' could be shifted
+    planned_epochs = settings.max_epochs
+    if settings.steps:
+        planned_epochs = math.ceil(settings.steps / max(1, len(rows) // settings.batch_size))
     sizes = (t.task.observation_dim, t.task.action_dim)
     model, val_loss, best_epoch = fit(rows, *sizes, settings, t.config.seed, t.compute, on_epoch, after_step, resumed)
     tensors = {"parameters": model.parameters, "mean": model.normaliser.mean, "std": model.normaliser.std}
+    if model.target_scale is not None:
+        tensors |= {"target_mean": model.target_scale.mean, "target_std": model.target_scale.std}
     about = {"elites": list(model.elites), "val_loss": val_loss, "best_epoch": best_epoch, "epochs": course}
     about["fitted_with"] = {**t.compute.record(), "torch": torch.__version__}
     t.seconds["dynamics"] = earlier + time.perf_counter() - begun
@@ -284,29 +307,40 @@ def record_fit_epoch(t: Training, epoch: int, row: dict[str, Any], rate: float |
 # --- improve a policy -------------------------------------------------------------------------------------------------------------
 
 
-def improve_policy(t: Training, agent: Agent, batches: Batches, roller: Roller | None, what: str) -> Policy:
+def improve_policy(
+    t: Training,
+    agent: Agent,
+    batches: Batches,
+    roller: Roller | None,
+    what: str,
+    stage: str = "policy",
+    epochs: int | None = None,
+) -> Policy:
     """Train `agent` on `batches`, an epoch at a time, with an evaluation every few; returns the final policy.
 
     Args:
         roller: the model, where there is one: u is then held against the data's, and the model against the real environment.
         what: the agent and its data in a few words.
+        stage: what it is called in the run folder; its random streams are keyed by it.
+        epochs: instead of the run's own number.
     """
     recorder, begun, device = t.recorder, time.perf_counter(), t.rows.device
-    updates, discount = t.config.policy.updates_per_epoch, t.config.sac.discount
+    epochs = epochs or t.epochs
+    updates, discount = t.config.policy.updates_per_epoch, agent.networks.settings.discount
     largest_reward = float(abs(t.dataset.rewards).max())
-    earlier = t.seconds.get("policy", 0.0)
-    going_on = t.saved is not None and t.saved.about["stage"] == "policy"
-    done = int(t.saved.about["epoch"]) if t.saved is not None and going_on else 0
-    t.progress.begin("policy", f"{what}, {t.epochs} epochs of {updates} updates", done / t.epochs)
-    if t.saved is not None and going_on:
-        agent.load_state(t.saved.under("agent"))
-        batches.load_state(t.saved.under("batches"), lambda epoch: t.generator("policy", epoch), t.stop)
+    earlier = t.seconds.get(stage, 0.0)
+    saved = t.under_way(stage)
+    done = int(saved.about["epoch"]) if saved is not None else 0
+    t.progress.begin(stage, f"{what}, {epochs} epochs of {updates} updates", done / epochs)
+    if saved is not None:
+        agent.load_state(saved.under("agent"))
+        batches.load_state(saved.under("batches"), lambda epoch: t.generator(stage, epoch), t.stop)
     elif roller is not None:
         record_uncertainty_of_data(t, roller)
 
-    for epoch in range(done + 1, t.epochs + 1):
-        generator = t.generator("policy", epoch)
-        agent.anneal((epoch - 1) / t.epochs)
+    for epoch in range(done + 1, epochs + 1):
+        generator = t.generator(stage, epoch)
+        agent.anneal((epoch - 1) / epochs)
         start = time.perf_counter()
         rolled = batches.begin(epoch, agent.actor, generator, t.stop)
         rolling = time.perf_counter() - start
@@ -316,11 +350,12 @@ def improve_policy(t: Training, agent: Agent, batches: Batches, roller: Roller |
         sums = torch.zeros(len(agent.metrics), device=device)
         for i in range(updates):
             rows = batches.batch(i)
-            sums += agent.update(rows, agent.noise(len(rows), generator).to(device))
+            noise = tuple(draws.to(device) for draws in agent.noise(len(rows), generator))
+            sums += agent.update(rows, noise)
             if (i + 1) % CHECK_EVERY == 0 or i + 1 == updates:
                 check_finite(agent, sums, epoch, i + 1)
             t.stop()
-            t.progress.update((epoch - 1 + (i + 1) / updates) / t.epochs, f"epoch {epoch}/{t.epochs}")
+            t.progress.update((epoch - 1 + (i + 1) / updates) / epochs, f"epoch {epoch}/{epochs}")
         rate = updates / (time.perf_counter() - start)
 
         recorder.step += updates
@@ -334,14 +369,14 @@ def improve_policy(t: Training, agent: Agent, batches: Batches, roller: Roller |
         recorder.metrics({**metrics, **speeds}, epoch)
         recorder.summary(speed=rate, speed_unit="updates/s")
         t.watch.epoch(epoch, metrics, largest_reward, discount, t.data_p95)
-        if epoch % t.config.evaluation.every == 0 or epoch == t.epochs:
-            evaluate(t, agent, roller, epoch)
-        t.seconds["policy"] = earlier + time.perf_counter() - begun
+        if epoch % t.config.evaluation.every == 0 or epoch == epochs:
+            evaluate(t, agent, roller, epoch, epochs)
+        t.seconds[stage] = earlier + time.perf_counter() - begun
         state = {f"agent/{k}": v for k, v in agent.state().items()}
-        t.keep_state("policy", epoch, state | {f"batches/{k}": v for k, v in batches.state().items()})
+        t.keep_state(stage, epoch, state | {f"batches/{k}": v for k, v in batches.state().items()})
 
-    final = snapshot(agent, **provenance(t, t.epochs))
-    final.save(t.folder / CHECKPOINTS / "final.safetensors")
+    final = snapshot(agent, **provenance(t, epochs))
+    final.save(t.folder / CHECKPOINTS / FINAL)
     return final
 
 
@@ -357,12 +392,17 @@ def check_finite(agent: Agent, sums: Tensor, epoch: int, updates: int) -> None:
     )
 
 
-def record_uncertainty_of_data(t: Training, roller: Roller) -> None:
-    """u on rows of the batch: what u on rollouts is held against."""
+def uncertainty_of_data(t: Training, roller: Roller) -> Tensor:
+    """u on 10 000 rows of the batch, always the same."""
     generator = t.generator("uncertainty", "data")
     index = torch.randint(len(t.rows), (min(DATA_UNCERTAINTY_ROWS, len(t.rows)),), generator=generator)
     rows, o = t.rows[index], t.task.observation_dim
-    u = roller.uncertainty(rows[:, :o], rows[:, o : o + t.task.action_dim])
+    return roller.uncertainty(rows[:, :o], rows[:, o : o + t.task.action_dim])
+
+
+def record_uncertainty_of_data(t: Training, roller: Roller) -> None:
+    """u on rows of the batch: what u on rollouts is held against."""
+    u = uncertainty_of_data(t, roller)
     p50, p95 = torch.quantile(u, torch.tensor([0.5, 0.95], device=u.device)).tolist()
     t.data_p95 = p95
     t.recorder.metrics({"uncertainty/data_p50": p50, "uncertainty/data_p95": p95})
@@ -379,6 +419,7 @@ def rollout_metrics(rolled: Round) -> dict[str, float]:
         "rollout/length": rolled.mean_length,
         "rollout/terminal_fraction": rolled.terminal_fraction,
         "rollout/dropped_fraction": rolled.dropped_fraction,
+        "rollout/cut_fraction": rolled.cut_fraction,
     }
 
 
@@ -390,10 +431,11 @@ def provenance(t: Training, epoch: int) -> dict[str, Any]:
 # --- evaluate ---------------------------------------------------------------------------------------------------------------------
 
 
-def evaluate(t: Training, agent: Agent, roller: Roller | None, epoch: int) -> None:
+def evaluate(t: Training, agent: Agent, roller: Roller | None, epoch: int, epochs: int) -> None:
     """Episodes in the real environment; the best policy so far is kept. With a model: how far it tells the truth."""
     episodes, policy = t.config.evaluation.episodes, snapshot(agent, **provenance(t, epoch))
-    stream = (t.config.seed, "evaluation", epoch)
+    stage = t.recorder.stage
+    stream = (t.config.seed, "evaluation", epoch) if stage == "policy" else (t.config.seed, "evaluation", stage, epoch)
     honest = roller is not None and t.config.evaluation.calibration
     real = run_episodes(t.env, deterministic(policy), episodes, stream, lambda _: t.stop(), keep=honest)
     scores = score(real, t.task)
@@ -405,24 +447,24 @@ def evaluate(t: Training, agent: Agent, roller: Roller | None, epoch: int) -> No
         policy.save(t.folder / CHECKPOINTS / "best.safetensors")
     t.summarise()
     t.recorder.event("evaluation", f"epoch {epoch}: {describe(scores)} ({episodes} episodes)")
-    t.watch.score([float(s["return"] or 0.0) for s in t.evaluations], t.epochs // t.config.evaluation.every)
+    t.watch.score([float(s["return"] or 0.0) for s in t.evaluations], epochs // t.config.evaluation.every)
 
 
 def record_calibration(t: Training, agent: Agent, roller: Roller, real: Episodes, epoch: int) -> None:
     """How honest the model and its penalty are about the policy that was just evaluated."""
     settings = t.config.evaluation
     starts, steps = settings.calibration_starts, settings.calibration_steps
-    discount, generator = t.config.sac.discount, t.generator("calibration", epoch)
+    discount, generator = agent.networks.settings.discount, t.generator("calibration", epoch)
     found = calibrate(roller, agent.actor, t.dataset, real, starts, steps, discount, generator, t.stop)
     t.recorder.metrics(found, epoch)
 
 
-def record_scores(t: Training, scores: dict[str, float | None], epoch: int) -> None:
+def record_scores(t: Training, scores: Scores, epoch: int) -> None:
     names = ("return", "return_std", "length", "progress", "normalized_score")
     t.recorder.metrics({f"eval/{n}": float(scores[n]) for n in names if scores[n] is not None}, epoch)  # type: ignore[arg-type]
 
 
-def describe(scores: dict[str, float | None]) -> str:
+def describe(scores: Scores) -> str:
     text = f"return {scores['return']:.1f} (std over episodes {scores['return_std']:.1f})"
     if scores["normalized_score"] is not None:
         text += f", normalized score {scores['normalized_score']:.1f}"
@@ -431,25 +473,48 @@ def describe(scores: dict[str, float | None]) -> str:
     return text
 
 
-def best_evaluation(t: Training) -> dict[str, float | None]:
+def best_evaluation(t: Training) -> Scores:
     return max(t.evaluations, key=lambda scores: float(scores["return"] or 0.0))
 
 
-def final_evaluation(t: Training, policy: Policy) -> None:
-    """The final policy's score over many episodes, and result.json: the run is finished."""
+def final_evaluation(
+    t: Training,
+    policy: Policy,
+    others: Mapping[str, Policy] | None = None,
+    evaluations: Sequence[Scores] | None = None,
+    **more: Any,
+) -> None:
+    """The final policy's score over many episodes, and result.json: the run is finished.
+
+    Args:
+        others: policies of the run by name, scored in the same way, for result.json's "policies"; the final one may be among them.
+        evaluations: those of the final policy's stage, where not all are.
+        more: what else result.json is to say.
+    """
     begun, episodes = time.perf_counter(), t.config.evaluation.final_episodes
+    others = others or {}
     t.progress.begin("evaluation", f"{episodes} episodes of the final policy")
 
-    def after_step(finished: int) -> None:
-        t.stop()
-        t.progress.update(finished / episodes, f"{finished}/{episodes} episodes")
+    def played(policy: Policy, number: int, name: str) -> Scores:
+        def after_step(finished: int) -> None:
+            t.stop()
+            t.progress.update(
+                (number + finished / episodes) / (1 + len(others)), f"{finished}/{episodes} episodes of {name}"
+            )
 
-    stream = (t.config.seed, "evaluation", "final")
-    final = score(run_episodes(t.env, deterministic(policy), episodes, stream, after_step), t.task)
+        stream = (t.config.seed, "evaluation", "final")
+        return score(run_episodes(t.env, deterministic(policy), episodes, stream, after_step), t.task)
+
+    final = played(policy, 0, "the final policy")
+    scored = {
+        name: final if other is policy else played(other, i, name) for i, (name, other) in enumerate(others.items(), 1)
+    }
+    for name, values in scored.items():
+        t.recorder.event("evaluation", f"{name}: {describe(values)} ({episodes} episodes)")
     record_scores(t, final, t.epochs)
     t.recorder.event("evaluation", f"final policy: {describe(final)} ({episodes} episodes)")
     t.seconds["evaluation"] = time.perf_counter() - begun
-    last = t.evaluations[-LAST_EVALUATIONS:]
+    last = list(t.evaluations if evaluations is None else evaluations)[-LAST_EVALUATIONS:]
     t.recorder.summary(force=True, score_last=final["normalized_score"], return_last=final["return"])
     t.progress.finish()
     t.recorder.result(
@@ -461,12 +526,14 @@ def final_evaluation(t: Training, policy: Policy) -> None:
             "evaluations": len(last),
         },
         best=best_evaluation(t),
+        **({"policies": scored} if scored else {}),
+        **more,
         evaluated_in=describe_data(t.dataset)["environment"] | {"versions": environment_versions()},
         wall_s=time.perf_counter() - t.begun,
         stages=t.seconds,
     )
 
 
-def mean_of(scores: list[dict[str, float | None]], name: str) -> float | None:
+def mean_of(scores: list[Scores], name: str) -> float | None:
     values = [value for one in scores if (value := one[name]) is not None]
     return sum(values) / len(values) if values else None

@@ -16,6 +16,7 @@ from torch.nn.functional import silu, softplus
 from engine.agents.networks import Layout
 from engine.compute import mm
 from engine.config import Dynamics
+from engine.pessimism import layer_norm, to_raw_units
 
 MAX_LOG_VARIANCE, MIN_LOG_VARIANCE = 0.5, -10.0
 BOUND_WEIGHT = 0.01
@@ -45,14 +46,14 @@ def largest_singular_value(weight: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Normaliser:
-    """Standardises (s, a): mean and std of the train split, (obs + act,)."""
+    """Standardises (s, a), and where it is asked for (r, s' − s): mean and std of the train split, (obs + act,) or (1 + obs,)."""
 
     mean: Tensor
     std: Tensor
 
     @staticmethod
     def fit(inputs: Tensor) -> Normaliser:
-        """From inputs (n, obs + act); a std below 1e-12 counts as 1."""
+        """From (n, dimensions); a std below 1e-12 counts as 1."""
         mean, std = inputs.double().mean(0), inputs.double().std(0, correction=0)
         std = torch.where(std < SMALLEST_STD, torch.ones_like(std), std)
         return Normaliser(mean.float(), std.float())
@@ -111,7 +112,7 @@ class Ensemble:
         return [view for name, view in self.layout.views(flat).items() if "/" in name]
 
     def forward(self, flat: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """μ and log σ² of (reward, s' − s) for standardised inputs.
+        """μ and log σ² of (reward, s' − s) for standardised inputs; standardised too where the targets were.
 
         Args:
             flat: parameters.
@@ -123,7 +124,8 @@ class Ensemble:
         p = self.layout.views(flat)
         h = inputs if inputs.dim() == 3 else inputs.expand(self.members, *inputs.shape)
         for i in range(len(self.settings.hidden)):
-            h = silu(mm(h, p[f"trunk{i}/weight"]) + p[f"trunk{i}/bias"])
+            h = mm(h, p[f"trunk{i}/weight"]) + p[f"trunk{i}/bias"]
+            h = silu(layer_norm(h) if self.settings.layer_norm else h)
         mean = mm(h, p["mean/weight"]) + p["mean/bias"]
         weight = p["log_variance/weight"]
         if self.settings.spectral_norm:
@@ -158,16 +160,20 @@ def targets_of(rows: Tensor, observation_dim: int, action_dim: int) -> tuple[Ten
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted ensemble: parameters, normaliser and elites, ready to be rolled out."""
+    """A fitted ensemble: parameters, normaliser and elites, ready to be rolled out; `target_scale` where its targets were
+    standardised."""
 
     ensemble: Ensemble
     parameters: Tensor
     normaliser: Normaliser
     elites: tuple[int, ...]
+    target_scale: Normaliser | None = None
 
     def predict(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """μ and log σ² of (r, s') of every member, raw units: the mean has s added to its observation part."""
         inputs = self.normaliser(torch.cat([observation, action], dim=-1))
         mean, log_variance = self.ensemble.forward(self.parameters, inputs)
+        if self.target_scale is not None:
+            mean, log_variance = to_raw_units(mean, log_variance, self.target_scale.mean, self.target_scale.std)
         shift = torch.nn.functional.pad(observation, (1, 0))
         return mean + shift, log_variance

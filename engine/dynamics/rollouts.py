@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-from engine.agents.sac import Networks
+from engine.agents.networks import Networks
 from engine.compute import Compute
 from engine.control import Diverged
 from engine.dynamics.ensemble import Model
@@ -100,6 +100,7 @@ class Round:
     mean_length: float
     terminal_fraction: float
     dropped_fraction: float
+    cut_fraction: float
     u_mean: float
     u_p50: float
     u_p95: float
@@ -118,6 +119,7 @@ class Roller:
             they stay as drawn. The divergence guards and the termination look at the sample before the clip: after it no guard
             would see a diverged prediction, which would stay as a state at the edge of the data, and a robot that falls would
             stand again where the data hold no fall. A terminal row's s' is multiplied by 1 − d = 0 wherever it is used.
+        limit: u beyond which a rollout is cut; infinite: nowhere.
     """
 
     def __init__(
@@ -129,8 +131,10 @@ class Roller:
         coefficient: float,
         compute: Compute,
         clip: tuple[Tensor, Tensor] | None = None,
+        limit: float = float("inf"),
     ) -> None:
         self._networks, self._model, self._clip = networks, model, clip
+        self.limit = limit
         self.coefficient = coefficient
         self._terminal = TERMINATIONS[termination]
         self._u = UNCERTAINTIES[uncertainty]
@@ -159,7 +163,11 @@ class Roller:
         self, actor: Tensor, observation: Tensor, action_noise: Tensor, noise: Tensor, member: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One penalised step for a chunk: packed rows, u, r before the penalty, and which rows a guard drops."""
-        action, _ = self._networks.sample(actor, observation, action_noise)
+        return self._outcome(observation, self._networks.sample(actor, observation, action_noise)[0], noise, member)
+
+    def _outcome(
+        self, observation: Tensor, action: Tensor, noise: Tensor, member: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         mean, log_variance = self._model.predict(observation, action)
         u = self._u(mean, log_variance)  # over all members
         rows = torch.arange(len(observation), device=observation.device)
@@ -185,7 +193,7 @@ class Roller:
     def _draws(self, n: int, like: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Noise of the action, noise of the model and an elite for each of n rows, on the device of `like`."""
         # Drawn on the CPU, so that every device sees the same stream.
-        action_noise = torch.randn(n, self._networks.action_dim, generator=generator).to(like.device)
+        action_noise = torch.randn(n, self._networks.noise_dim, generator=generator).to(like.device)
         noise = torch.randn(n, like.shape[1] + 1, generator=generator).to(like.device)
         member = self._elites[torch.randint(len(self._elites), (n,), generator=generator).to(like.device)]
         return action_noise, noise, member
@@ -203,7 +211,7 @@ class Roller:
     def evaluation_step(
         self, actor: Tensor, s: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """A model step of the policy as it is evaluated, with its mean action; otherwise as rollouts take it.
+        """A model step of the policy as it is evaluated, with `Networks.mode`; otherwise as rollouts take it.
 
         Not compiled, so that a hundred rows cost no padded chunk; meant for a few thousand at most.
 
@@ -213,8 +221,8 @@ class Roller:
         Returns:
             packed rows with the penalised reward, u, the reward before the penalty, and which rows a guard drops.
         """
-        action_noise, noise, member = self._draws(len(s), s, generator)
-        return self._model_step(actor, s, torch.zeros_like(action_noise), noise, member)
+        _, noise, member = self._draws(len(s), s, generator)
+        return self._outcome(s, self._networks.mode(actor, s), noise, member)
 
     def roll(
         self,
@@ -224,41 +232,72 @@ class Roller:
         buffer: ModelBuffer,
         generator: torch.Generator,
         stop_requested: Callable[[], None],
+        more: Callable[[int], Tensor] | None = None,
+        transitions: int = 0,
     ) -> Round:
         """One round: h = `length` steps from each start state into `buffer`.
 
-        A terminal row is kept as the last of its rollout. A row that a divergence guard drops ends its rollout and is not kept:
-        stored as terminal it would claim that the state's value is 0.
+        A terminal row is kept as the last of its rollout. A row that a divergence guard drops, or whose u exceeds the limit, ends
+        its rollout and is not kept: stored as terminal it would claim that the state's value is 0.
 
         Args:
             starts: (n, obs) states of the dataset.
+            more: gives as many further ones; with it, rollouts are begun until exactly `transitions` are kept.
 
         Raises:
-            Diverged: the guards dropped every row.
+            Diverged: of one batch of rollouts nothing was kept.
         """
         buffer.begin_round()
-        s, made, dropped_rows, terminal_rows = starts, 0, 0, 0
-        us, rewards = [], []
-        for _ in range(length):
-            if len(s) == 0:
-                break
-            stop_requested()
-            rows, u, reward, dropped = self._chunked_step(actor, s, generator)
-            kept = ~dropped
-            rows = rows[kept]
-            buffer.add(rows)
-            alive = rows[:, -1] == 0
-            made += len(s)
-            dropped_rows += int(dropped.sum())
-            terminal_rows += int((~alive).sum())
-            us.append(u[kept])
-            rewards.append(reward[kept])
-            s = rows[alive, -1 - starts.shape[1] : -1]
-        u, reward = torch.cat(us), torch.cat(rewards)
-        if len(u) == 0:
-            raise Diverged(
-                f"all {made} model steps of a rollout round left the range (not finite, or |s'| ≥ {DIVERGED:g})"
-            )
+        tally = Tally(self.coefficient)
+        while True:
+            before, s = tally.kept, starts
+            tally.rollouts += len(s)
+            for _ in range(length):
+                if len(s) == 0:
+                    break
+                stop_requested()
+                rows, u, reward, dropped = self._chunked_step(actor, s, generator)
+                cut = ~dropped & (u > self.limit)
+                kept = ~(dropped | cut)
+                s = rows[kept & (rows[:, -1] == 0), -1 - starts.shape[1] : -1]
+                if more is not None:
+                    kept &= kept.cumsum(0) <= transitions - tally.kept
+                buffer.add(rows[kept])
+                tally.add(rows[kept], u[kept], reward[kept], len(rows), int(dropped.sum()), int(cut.sum()))
+            if tally.kept == before:
+                raise Diverged(
+                    f"all {tally.made} model steps of a rollout round were dropped: they left the range (not finite, or "
+                    f"|s'| ≥ {DIVERGED:g}), or u exceeded its limit ({self.limit:.3g})"
+                )
+            if more is None or tally.kept == transitions:
+                return tally.round()
+            starts = more(-(-(transitions - tally.kept) // length))
+
+
+class Tally:
+    """Counts a round as it is made.
+
+    Attributes:
+        rollouts: begun so far; `made`: model steps, `kept`: transitions in the buffer.
+    """
+
+    def __init__(self, coefficient: float) -> None:
+        self.rollouts = self.made = self.kept = 0
+        self._coefficient = coefficient
+        self._terminal = self._dropped = self._cut = 0
+        self._us: list[Tensor] = []
+        self._rewards: list[Tensor] = []
+
+    def add(self, rows: Tensor, u: Tensor, reward: Tensor, made: int, dropped: int, cut: int) -> None:
+        """One step of the rollouts: what was kept of it, and how many were made, dropped by guards, cut by the limit."""
+        self.made, self.kept = self.made + made, self.kept + len(u)
+        self._terminal += int((rows[:, -1] != 0).sum())
+        self._dropped, self._cut = self._dropped + dropped, self._cut + cut
+        self._us.append(u)
+        self._rewards.append(reward)
+
+    def round(self) -> Round:
+        u, reward = torch.cat(self._us), torch.cat(self._rewards)
         p50, p95 = (
             float(q)
             for q in torch.quantile(u[:: 1 + len(u) // QUANTILE_ROWS], torch.tensor([0.5, 0.95], device=u.device))
@@ -266,10 +305,11 @@ class Roller:
         return Round(
             transitions=len(u),
             mean_reward=float(reward.mean()),
-            mean_penalty=self.coefficient * float(u.mean()),
-            mean_length=made / len(starts),
-            terminal_fraction=terminal_rows / made,
-            dropped_fraction=dropped_rows / made,
+            mean_penalty=self._coefficient * float(u.mean()),
+            mean_length=self.made / self.rollouts,
+            terminal_fraction=self._terminal / self.made,
+            dropped_fraction=self._dropped / self.made,
+            cut_fraction=self._cut / self.made,
             u_mean=float(u.mean()),
             u_p50=p50,
             u_p95=p95,

@@ -104,8 +104,9 @@ def fit(
         after_step: called after each gradient step with the finished epochs and the share of the next one; may raise to stop.
         resumed: the state of an epoch of the same fit, to go on from.
 
-    Every member draws its own n_train rows with replacement once and reshuffles them each epoch. An epoch takes whole batches
-    only: the remainder is another one after each reshuffle, and a fixed shape is compiled once.
+    With `settings.steps` it takes exactly so many gradient steps, the last epoch being cut; else early stopping and `max_epochs`
+    decide. Every member draws its own n_train rows with replacement once and reshuffles them each epoch. An epoch takes whole
+    batches only: the remainder is another one after each reshuffle, and a fixed shape is compiled once.
 
     Raises:
         ValueError: too few rows for a batch and a holdout.
@@ -120,6 +121,10 @@ def fit(
     bootstrap = train[torch.randint(len(train), (settings.members, len(train)), generator=generator)]
     holdout_inputs, holdout_targets = targets_of(rows[holdout], observation_dim, action_dim)
     holdout_inputs = normaliser(holdout_inputs)
+    target_scale = None
+    if settings.normalise_targets:
+        target_scale = Normaliser.fit(targets_of(rows[train], observation_dim, action_dim)[1])
+        holdout_targets = target_scale(holdout_targets)
 
     parameters = ensemble.initial_parameters(generator).to(rows.device)
     m, v, best = torch.zeros_like(parameters), torch.zeros_like(parameters), parameters.clone()
@@ -127,6 +132,8 @@ def fit(
 
     def gradient_step(p: Tensor, m: Tensor, v: Tensor, correction: Tensor, lr: Tensor, batch: Tensor) -> Tensor:
         inputs, targets = targets_of(batch, observation_dim, action_dim)
+        if target_scale is not None:
+            targets = target_scale(targets)
         loss: Tensor
         gradient, loss = torch.func.grad_and_value(ensemble.loss)(p, normaliser(inputs), targets)
         adam_(p, gradient, m, v, correction, lr)
@@ -141,20 +148,27 @@ def fit(
             tensor.copy_(resumed.tensors[name])
         epoch, steps = int(resumed.about["epoch"]), int(resumed.about["steps"])
         stopping.load_state(resumed.about["stopping"])
-    while not stopping.stop and (settings.max_epochs == 0 or epoch < settings.max_epochs):
+
+    def going_on() -> bool:
+        if settings.steps:
+            return steps < settings.steps
+        return not stopping.stop and (settings.max_epochs == 0 or epoch < settings.max_epochs)
+
+    while going_on():
         start = time.perf_counter()
         generator = torch_generator(seed, "dynamics", epoch)
         shuffle = torch.rand(bootstrap.shape, generator=generator).argsort(1)
         index = bootstrap.gather(1, shuffle)[:, : batches * settings.batch_size]
         index = index.view(settings.members, batches, settings.batch_size).to(rows.device)
         total = torch.zeros((), device=rows.device)
-        for b in range(batches):
+        left = min(batches, settings.steps - steps) if settings.steps else batches
+        for b in range(left):
             batch = rows.index_select(0, index[:, b].reshape(-1)).view(settings.members, settings.batch_size, width)
             total += step_function(parameters, m, v, correction(corrections, steps), lr, batch)
             steps += 1
-            after_step(epoch, (b + 1) / batches)
+            after_step(epoch, (b + 1) / left)
         losses = holdout_losses(ensemble, parameters, holdout_inputs, holdout_targets).tolist()
-        train_loss = float(total) / batches / settings.members
+        train_loss = float(total) / left / settings.members
         bad = [i for i, loss in enumerate(losses) if not loss < float("inf")]
         if bad or not abs(train_loss) < float("inf"):
             raise Diverged(f"the ensemble diverged in dynamics epoch {epoch + 1} (members {bad or 'unknown'})")
@@ -167,10 +181,11 @@ def fit(
             {"parameters": parameters, "m": m, "v": v, "best": best},
             {"epoch": epoch, "steps": steps, "stopping": stopping.state()},
         )
-        on_epoch(DynamicsEpoch(epoch, batches, train_loss, losses, list(stopping.best_epoch), seconds, state))
+        on_epoch(DynamicsEpoch(epoch, left, train_loss, losses, list(stopping.best_epoch), seconds, state))
 
     # The log-variance bounds belong to all members at once, so no member's best epoch can claim them: the last ones stay.
     for name in ("max_log_variance", "min_log_variance"):
         ensemble.layout.views(best)[name].copy_(ensemble.layout.views(parameters)[name])
     final = holdout_losses(ensemble, best, holdout_inputs, holdout_targets).tolist()
-    return Model(ensemble, best, normaliser, pick_elites(final, settings.elites)), final, stopping.best_epoch
+    elites = pick_elites(final, settings.elites)
+    return Model(ensemble, best, normaliser, elites, target_scale), final, stopping.best_epoch

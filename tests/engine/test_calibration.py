@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.agents.networks import layers
-from engine.agents.sac import Networks
+from engine.agents.networks import Networks, layers
 from engine.compute import Compute
 from engine.config import Dynamics, Sac
 from engine.control import Stopped

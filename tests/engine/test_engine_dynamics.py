@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.agents.networks import layers, mlp
-from engine.agents.sac import Networks
+from engine.agents.networks import Networks, layers, mlp
 from engine.compute import Compute
 from engine.config import Dynamics, Sac
 from engine.control import Diverged

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from engine.agents.networks import glorot_uniform, mlp_layout
-from engine.agents.sac import SAC, Batch
+from engine.agents.networks import Batch, glorot_uniform, mlp_layout
+from engine.agents.sac import SAC
 from engine.compute import ROUTES, Compute, mm
 from engine.config import Sac
 
@@ -67,7 +67,7 @@ def test_an_agent_restored_from_its_state_goes_on_as_the_one_that_was_saved() ->
 
     def update(agent: SAC, seed: int) -> list[float]:
         rows = torch.randn(32, 2 * OBS + ACT + 2, generator=seeded(seed))
-        metrics: list[float] = agent.update(rows, torch.randn(2, 32, ACT, generator=seeded(seed + 100))).tolist()
+        metrics: list[float] = agent.update(rows, agent.noise(32, seeded(seed + 100))).tolist()
         return metrics
 
     for step in range(3):

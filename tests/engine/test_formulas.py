@@ -23,8 +23,8 @@ from torch.autograd.profiler import profile
 
 from engine.agents.adam import adam_, bias_corrections, correction
 from engine.agents.bc import bc_loss
-from engine.agents.networks import mlp_layout, tanh_gaussian
-from engine.agents.sac import METRICS, SAC, Batch, Networks, actor_loss, critic_loss, td_target, temperature_loss
+from engine.agents.networks import Batch, Networks, mlp_layout, tanh_gaussian
+from engine.agents.sac import METRICS, SAC, actor_loss, critic_loss, td_target, temperature_loss
 from engine.compute import Compute, mm
 from engine.config import Dynamics, Sac
 from engine.dynamics.ensemble import Ensemble, Model, Normaliser
@@ -749,7 +749,7 @@ def test_twenty_updates_of_sac(cap: float) -> None:
         rows = normal(16, WIDTH, seed=100 + step)
         rows[:, -1] = (rows[:, -1] > 1).double()
         noise = normal(2, 16, ACT, seed=200 + step)
-        got = dict(zip(METRICS, agent.update(rows, noise).tolist(), strict=True))
+        got = dict(zip(METRICS, agent.update(rows, (noise,)).tolist(), strict=True))
         expected = plain.update(rows, noise)
         assert got == pytest.approx(expected, rel=1e-5)
         temperatures.append(expected["policy/temperature"])
