@@ -119,7 +119,8 @@ def _from_events(
     marks = [(t, stage) for t, stage in marks if t >= begun and stage]
     last = ended or number_of(run.summary, "t") or 0.0
     seconds: dict[str, float] = {}
-    for (t, stage), (until, _) in zip(marks, [*marks[1:], (last, "")], strict=True):
+    ends = [t for t, _ in marks[1:]] + [last]
+    for (t, stage), until in zip(marks, ends, strict=False):
         seconds[stage] = seconds.get(stage, 0.0) + max(0.0, until - t)
     return seconds
 
