@@ -29,7 +29,6 @@ _STYLE = {
     "axes.edgecolor": colour("muted", dark=False),
     "axes.labelcolor": colour("text", dark=False),
     "text.color": colour("text", dark=False),
-    "text.parse_math": False,  # a name with dollars is a name
     "xtick.color": colour("muted", dark=False),
     "ytick.color": colour("muted", dark=False),
     "savefig.dpi": 150,
@@ -95,9 +94,9 @@ def _task(axes: Axes, task: TaskScores, folders: Mapping[str, Path]) -> None:
     if task.unit == "return":
         for name, value in task.references.items():
             dashes: Any = _REFERENCES.get(name, ":")
-            label = clean(name).replace("_", " ")
+            label = _words(name.replace("_", " "))
             axes.axhline(value, color=colour("faint", dark=False), linewidth=0.9, linestyle=dashes, label=label)
-    axes.set_title(f"{clean(task.task)}: mean of the seeds, and their range")
+    axes.set_title(f"{_words(task.task)}: mean of the seeds, and their range")
     axes.set_xlabel("policy updates")
     axes.set_ylabel("normalized score (%)" if task.unit == "%" else "return in the real environment")
     if axes.get_legend_handles_labels()[0]:
@@ -110,7 +109,7 @@ def _group(axes: Axes, group: Group, curves: Sequence[tuple[Floats, Floats]], nu
     x, mean, low, high = over_seeds(curves)
     ink = colour(SERIES[number % len(SERIES)], dark=False)
     dashes = _DASHES[number // len(SERIES) % len(_DASHES)]
-    label = f"{group.letter} {group.label} (n = {len(curves)})"
+    label = _words(f"{group.letter} {group.label} (n = {len(curves)})")
     axes.plot(x, mean, color=ink, linewidth=1.6, linestyle=dashes, label=label)
     if len(curves) > 1:
         axes.fill_between(x, low, high, color=ink, alpha=0.18, linewidth=0)
@@ -148,12 +147,11 @@ def line_chart(title: str, series: Sequence[tuple[str, Floats, Floats]], xlabel:
         for i, (label, x, y) in enumerate(series):
             ink = colour(SERIES[i % len(SERIES)], dark=False)
             marker = "o" if len(x) == 1 else ""
-            axes.plot(
-                x, y, color=ink, linewidth=1.2, marker=marker, linestyle=_DASHES[i // len(SERIES) % 4], label=label
-            )
+            dashes = _DASHES[i // len(SERIES) % len(_DASHES)]
+            axes.plot(x, y, color=ink, linewidth=1.2, marker=marker, linestyle=dashes, label=_words(label))
         if log and all((y[y == y] > 0).all() for _, _, y in series):
             axes.set_yscale("log")
-        axes.set_title(title)
+        axes.set_title(_words(title))
         axes.set_xlabel(xlabel)
         if 1 < len(series) <= _LABELLED:
             axes.legend(frameon=False, fontsize=7)
@@ -170,12 +168,17 @@ def histogram_chart(title: str, edges: Floats, series: Sequence[tuple[str, Float
         for i, (label, counts) in enumerate(series):
             ink = colour(SERIES[i % len(SERIES)], dark=False)
             axes.stairs(counts / max(1.0, counts.sum()), edges, color=ink, fill=True, alpha=0.3)
-            axes.stairs(counts / max(1.0, counts.sum()), edges, color=ink, label=label)
+            axes.stairs(counts / max(1.0, counts.sum()), edges, color=ink, label=_words(label))
         axes.set_xscale("log")
-        axes.set_title(title)
+        axes.set_title(_words(title))
         axes.set_xlabel(xlabel)
         axes.legend(frameon=False, fontsize=7)
         return _markup(figure)
+
+
+def _words(text: str) -> str:
+    """Text as it stands: without control characters, and no formula between dollars."""
+    return clean(text).replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> Figure:

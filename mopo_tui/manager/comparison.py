@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import record
 from engine.tasks import Published, Task, nearest, task
-from mopo_tui.manager.groups import group_key, origin_of, setting_key, shared_settings
+from mopo_tui.manager.groups import group_key, origin_of, setting_key, shared_settings, with_defaults
 from mopo_tui.manager.run import Run, number_of, text_of
 from mopo_tui.manager.settings import read_settings
 from mopo_tui.manager.state import clean
@@ -374,7 +374,7 @@ _MACHINE = ("host", "platform", "cpu", "cores", "python")
 def differences(a: Run, b: Run) -> dict[str, tuple[Difference, ...]]:
     """In what two runs differ, by part: "configuration", "data", "environment", "constants" (what a score is read against),
     "versions", "code" (the commit), "compute" and "machine"; a part in which they agree is empty."""
-    found = {"configuration": tuple(_differing([read_settings(run.folder) for run in (a, b)]))}
+    found = {"configuration": tuple(_differing([with_defaults(read_settings(run.folder)) for run in (a, b)]))}
     environments = [record.read_json(run.folder / record.ENVIRONMENT) or {} for run in (a, b)]
     for part, (name, keys) in _PARTS.items():
         recorded = [each.get(name) for each in environments]
@@ -402,7 +402,7 @@ class _Seed:
         self.reader = RunReader(run.folder)
         self.reader.refresh()
         self.environment = self.reader.environment
-        self.settings = self.reader.config
+        self.settings = with_defaults(self.reader.config)
         self.final, self.mean_last_10, self.best = scores(run)
         self.stages = stage_scores(run.result or {})
         self.wall_s = number_of(run.result, "wall_s") if run.result is not None else None

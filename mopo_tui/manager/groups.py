@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import record
+from engine.config import TrainConfig, flat
 from mopo_tui.manager.run import Run, number_of, read_run, text_of
 from mopo_tui.manager.settings import read_settings
 from mopo_tui.manager.store import RunNotFound
@@ -25,10 +26,13 @@ _LENGTH = 12
 def setting_key(folder: Path) -> str:
     """12 hex digits that runs of one configuration share: SHA-256 over config.toml without seed, name and compute.*.
 
-    Empty where the configuration cannot be read.
+    Values that are this version's defaults are left out: a key that came later does not part older runs from newer ones. Empty
+    where the configuration cannot be read.
     """
-    settings = shared_settings(read_settings(folder))
-    return _digest(settings) if settings else ""
+    settings = read_settings(folder)
+    defaults = _defaults(settings)
+    own = {key: value for key, value in settings.items() if key not in defaults or value != defaults[key]}
+    return _digest(shared_settings(own)) if settings else ""
 
 
 def group_key(folder: Path) -> str:
@@ -43,6 +47,18 @@ def group_key(folder: Path) -> str:
 def shared_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The dotted keys that all seeds of a setting have in common."""
     return {key: value for key, value in settings.items() if key not in _OWN and not key.startswith(_OWN_SECTION)}
+
+
+def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's dotted keys, and those that its version did not know yet with the defaults that stand for them."""
+    return {**_defaults(settings), **settings} if settings else {}
+
+
+def _defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of the keys that a training run has, as TOML gives values back; empty for other runs."""
+    if "algorithm" not in settings:
+        return {}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in flat(TrainConfig()).items()}
 
 
 def origin_of(environment: Mapping[str, Any]) -> dict[str, Any]:
