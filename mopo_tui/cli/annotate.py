@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mopo_tui.cli.completion import complete_runs
 from mopo_tui.cli.options import JsonOption, RunArgument, RunsOption
 
 if TYPE_CHECKING:
@@ -94,7 +95,10 @@ def rename(
 
 
 def rm(
-    references: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Runs, or groups of runs.")] = None,
+    references: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN...", help="Runs, or groups of runs.", autocompletion=complete_runs),
+    ] = None,
     empty_trash: Annotated[bool, typer.Option("--empty-trash", help="Delete for good what was removed.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     store: RunsOption = None,

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mopo_tui.cli.completion import complete_run
+
 RunsOption = Annotated[
     Path | None,
     typer.Option(
@@ -15,7 +17,12 @@ RunsOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="Id, unique beginning or last four characters of it, name, or latest.")
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="Id, unique beginning or last four characters of it, name, or latest.",
+        autocompletion=complete_run,
+    ),
 ]
 BackgroundOption = Annotated[
     bool, typer.Option("-b", "--background", help="Start it, print its id, and do not wait for it.")

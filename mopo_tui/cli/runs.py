@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mopo_tui.cli.completion import complete_field, complete_group, complete_state
 from mopo_tui.cli.options import JsonOption, RunsOption
 
 if TYPE_CHECKING:
@@ -41,16 +42,24 @@ def ls(
         typer.Option("--filter", "-f", metavar="EXPRESSION", help="Such as 'score>80 and algorithm=mopo'; see below."),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Runs whose name contains this.")] = None,
-    group: Annotated[str | None, typer.Option("--group", help="Runs of this group.")] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", help="Runs of this group.", autocompletion=complete_group)
+    ] = None,
     tag: Annotated[
         list[str] | None, typer.Option("--tag", help="Runs with this tag; repeatable: with all of them.")
     ] = None,
     state: Annotated[
-        list[str] | None, typer.Option("--state", help="Runs in this state; repeatable: in one of them.")
+        list[str] | None,
+        typer.Option("--state", help="Runs in this state; repeatable: in one of them.", autocompletion=complete_state),
     ] = None,
     sort_by: Annotated[
         str | None,
-        typer.Option("--sort-by", metavar="FIELD", help="A field, configuration key or metric; best or largest first."),
+        typer.Option(
+            "--sort-by",
+            metavar="FIELD",
+            help="A field, configuration key or metric; best or largest first.",
+            autocompletion=complete_field,
+        ),
     ] = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many rows.")] = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mopo_tui.cli.completion import complete_task
 from mopo_tui.cli.options import JsonOption
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def tasks(
-    name: Annotated[str | None, typer.Argument(help="One task, in full.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One task, in full.", autocompletion=complete_task)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the tasks, or show one with its sources and published scores."""

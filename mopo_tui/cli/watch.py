@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, TextIO
 
 import typer
 
+from mopo_tui.cli.completion import complete_runs
 from mopo_tui.cli.options import JsonOption, RunsOption
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ _LEFT_OUT: tuple[tuple[str, ...], ...] = ((), ("detail",), ("detail", "progress"
 
 def watch(
     references: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN|GROUP]...", help="Runs, groups; none: all that have not ended.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN|GROUP]...", help="Runs, groups; none: all that have not ended.", autocompletion=complete_runs
+        ),
     ] = None,
     interval: Annotated[float, typer.Option("--interval", min=0.1, help="Seconds between looks.")] = 1.0,
     store: RunsOption = None,

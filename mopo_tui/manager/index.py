@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import record
 from mopo_tui.manager.groups import setting_key
-from mopo_tui.manager.run import Run, number_of, read_run
+from mopo_tui.manager.run import Run, number_of, read_run, text_of
 from mopo_tui.manager.settings import read_settings
 from mopo_tui.manager.state import QUEUED_MARK, STOP_REQUEST, RunState
 
@@ -61,6 +61,25 @@ def listing(store: Store) -> list[Listed]:
     if entries != kept:
         _save(store.root / INDEX, entries)
     return sorted(found, key=lambda listed: (listed.run.created, listed.run.id), reverse=True)
+
+
+def names(store: Store) -> list[tuple[str, str, str]]:
+    """(id, name, group) of every sound run, newest first, without looking at states: for whoever completes a half-typed word."""
+    kept = _load(store.root / INDEX)
+    found = []
+    for folder in store._folders():
+        entry = kept.get(str(folder.relative_to(store.root)))
+        values = entry if isinstance(entry, dict) else {}
+        same = "run_files" in values and values["run_files"] == _signature(folder, _RUN_FILES)[0]
+        run = _run_of(folder, values.get("run")) if same else None
+        if run is not None:
+            found.append((run.created, run.id, run.name, run.group))
+            continue
+        about, meta = (record.read_json(folder / name) or {} for name in (record.RUN, record.META))
+        if about:
+            name = text_of(meta, "name") or text_of(about, "name")
+            found.append((number_of(about, "created") or 0.0, folder.name, name, text_of(about, "group")))
+    return [(run_id, name, group) for _, run_id, name, group in sorted(found, reverse=True)]
 
 
 def _listed(folder: Path, kept: Any) -> tuple[Listed, dict[str, Any] | None]:
