@@ -9,7 +9,25 @@ from typing import Annotated
 
 import typer
 
-from mopo_tui.cli import annotate, compare, config, data, export, logs, models, run, runs, show, tasks, use, watch
+from mopo_tui.cli import (
+    annotate,
+    compare,
+    completion,
+    config,
+    control,
+    data,
+    doctor,
+    export,
+    logs,
+    models,
+    reproduce,
+    run,
+    runs,
+    show,
+    tasks,
+    use,
+    watch,
+)
 from mopo_tui.cli.options import RunsOption
 from mopo_tui.manager.locations import RUNS_VARIABLE
 
@@ -69,8 +87,13 @@ def _open(reference: str | None, root: Path | None) -> None:
 
 
 app.command("run")(run.run)
-app.command("resume")(run.resume)
-app.command("stop")(run.stop)
+app.command("resume")(control.resume)
+app.command("stop")(control.stop)
+app.command("pause")(control.pause)
+app.command("kill")(control.kill)
+app.command("restart")(control.restart)
+app.command("wait")(control.wait)
+app.add_typer(control.queue_app, name="queue")
 app.command("logs")(logs.logs)
 app.command("ls")(runs.ls)
 app.command("show")(show.show)
@@ -83,9 +106,12 @@ app.command("restore")(annotate.restore)
 app.command("compare")(compare.compare)
 app.command("diff")(compare.diff)
 app.command("export")(export.export)
+app.command("reproduce")(reproduce.reproduce)
 app.command("evaluate")(use.evaluate)
 app.command("play")(use.play)
 app.command("tasks")(tasks.tasks)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")
+app.command("completion")(completion.completion)
+app.command("doctor")(doctor.doctor)

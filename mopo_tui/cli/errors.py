@@ -46,13 +46,14 @@ def _code(error: Exception) -> int | None:
     """The exit code of an error that is no defect of ours."""
     from engine.tasks import UnknownName
     from mopo_tui.manager.locations import LocationError
+    from mopo_tui.manager.queue import QueueError
     from mopo_tui.manager.store import LaunchError, RunNotFound, StoreError
 
     if isinstance(error, RunNotFound):
         return NOT_FOUND
     if isinstance(error, LaunchError):
         return FAILED
-    if isinstance(error, (StoreError, LocationError, UnknownName)):
+    if isinstance(error, (StoreError, QueueError, LocationError, UnknownName)):
         return USAGE
     from engine.config import ConfigError
 

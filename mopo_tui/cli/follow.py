@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine import record
 from mopo_tui.cli import errors, output
-from mopo_tui.manager.run import read_run
+from mopo_tui.manager.run import number_of, read_run
 from mopo_tui.manager.state import RunState, clean, log_tail
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.25
 PLAIN_SECONDS = 10.0
+QUEUE_SECONDS = 2.0
 LOG_LINES = 15
 _TOLD = ("dataset", "elites", "evaluation", "alert", "stopped")
 
@@ -30,18 +33,20 @@ class View(Protocol):
     def end(self) -> None: ...
 
 
-def follow(store: Store, run: Run, *, as_json: bool = False, events_from: int = 0) -> int:
+def follow(store: Store, run: Run, *, as_json: bool = False, events_from: int = 0, bell: bool = False) -> int:
     """Show the run's progress until it ends, then its result; returns the exit code of the command.
 
-    The first Ctrl-C (or SIGTERM) asks the run to stop and waits for it, the second aborts it.
+    The first Ctrl-C (or SIGTERM) asks the run to stop and waits for it, the second aborts it. One that waits leaves the queue.
 
     Args:
         events_from: byte of events.jsonl from which on its events are of this attempt.
+        bell: ring at the end.
     """
     narrate = output.narrate if as_json else print
     narrate(str(run.folder))
     sys.stdout.flush()
-    interrupts = _Interrupts(store, run)
+    interrupts = _Interrupts(store, [run])
+    queue = _QueueTurner(store)
     view: View = LiveView() if sys.stderr.isatty() else PlainView()
     offset = events_from
     try:
@@ -51,10 +56,14 @@ def follow(store: Store, run: Run, *, as_json: bool = False, events_from: int = 
             for row in rows:
                 if row.get("kind") in _TOLD:
                     view.say(clean(str(row.get("message", ""))))
-            view.show(now)
             if now.state.over:
+                view.show(now)
                 break
-            interrupts.act(view)
+            if now.state is RunState.QUEUED:
+                queue.turn()
+            else:
+                view.show(now)
+            interrupts.act(view.say)
             time.sleep(POLL_SECONDS)
     finally:
         view.end()
@@ -78,7 +87,82 @@ def follow(store: Store, run: Run, *, as_json: bool = False, events_from: int = 
         else:
             _report_failure(now)
         print(str(now.folder))
+    if bell:
+        ring(f"{now.name}: {now.state.value}")
     return exit_code(now, interrupts.first)
+
+
+def follow_all(store: Store, runs: Sequence[Run], *, as_json: bool = False, bell: bool = False) -> int:
+    """One line for each change of a run's state until all have ended, then a line for each run on stdout.
+
+    Returns 0 where all finished; 130 or 143 after an interrupt, which stops all of them; else 1.
+    """
+    interrupts = _Interrupts(store, runs)
+    try:
+        now = wait_for_all(store, runs, lambda: interrupts.act(output.narrate))
+    finally:
+        interrupts.restore()
+    if as_json:
+        output.document([run.to_json() for run in now])
+    else:
+        for run in now:
+            print(f"{run.id}  {run.state.value}{_final(run)}")
+    finished = sum(run.state is RunState.FINISHED for run in now)
+    if bell:
+        ring(f"{finished} of {len(now)} runs finished")
+    if finished == len(now):
+        return errors.OK
+    if interrupts.first is not None:
+        return errors.TERMINATED if interrupts.first == signal.SIGTERM else errors.INTERRUPTED
+    return errors.FAILED
+
+
+def wait_for_all(
+    store: Store, runs: Sequence[Run], between: Callable[[], None] = lambda: None, until: float = math.inf
+) -> list[Run]:
+    """Tell each change of a run's state in one line, until all have ended or `until` (of the monotonic clock) has come."""
+    told: dict[str, RunState] = {run.id: RunState.QUEUED for run in runs}
+    now, queue = list(runs), _QueueTurner(store)
+    while True:
+        # One that has ended stays as it was: a person may already have started it again.
+        now = [run if told[run.id].over else read_run(run.folder) for run in now]
+        for run in now:
+            if told[run.id] is not run.state:
+                told[run.id] = run.state
+                reason = run.problem or run.reason
+                what = run.state.value + (f": {reason}" if run.state.over and reason else "") + _final(run)
+                output.narrate(f"{time.strftime('%H:%M:%S')} {run.id} {run.name} {what}")
+        if all(run.state.over for run in now) or time.monotonic() >= until:
+            return now
+        between()
+        if any(run.state is RunState.QUEUED for run in now):
+            queue.turn()
+        time.sleep(POLL_SECONDS)
+
+
+def _final(run: Run) -> str:
+    """The score that a finished run ended with."""
+    final = (run.result or {}).get("final")
+    value = number_of(final, "return") if isinstance(final, dict) else None
+    return "" if value is None else f"  return {output.number(value)}"
+
+
+def ring(message: str) -> None:
+    """The terminal's bell, and the notice that some terminals show (OSC 9)."""
+    if sys.stderr.isatty():
+        print(f"\a\x1b]9;{clean(message)}\x07", end="", file=sys.stderr, flush=True)
+
+
+class _QueueTurner:
+    """Keeps the queue going while a person waits: the supervisor that should have may have been killed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._due = store, 0.0
+
+    def turn(self) -> None:
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + QUEUE_SECONDS
+            self._store.advance()
 
 
 def exit_code(run: Run, interrupted_by: int | None = None) -> int:
@@ -106,10 +190,10 @@ def _report_failure(run: Run) -> None:
 
 
 class _Interrupts:
-    """Ctrl-C and SIGTERM while a run is followed."""
+    """Ctrl-C and SIGTERM while runs are followed."""
 
-    def __init__(self, store: Store, run: Run) -> None:
-        self._store, self._run = store, run
+    def __init__(self, store: Store, runs: Sequence[Run]) -> None:
+        self._store, self._runs = store, runs
         self._count, self._handled = 0, 0
         self.first: int | None = None
         self._old = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -123,19 +207,23 @@ class _Interrupts:
         for number, handler in self._old.items():
             signal.signal(number, handler)
 
-    def act(self, view: View) -> None:
+    def act(self, say: Callable[[str], None]) -> None:
         """Do what was asked since the last time."""
         if not self._count:
             return
-        # Asked again each time: a request that came before the engine was up may have been taken for an old one.
-        self._store.stop(self._run)
+        runs = [run for run in map(read_run, (run.folder for run in self._runs)) if not run.state.over]
+        for run in runs:
+            # Asked again each time: a request that came before the engine was up may have been taken for an old one.
+            self._store.stop(run)
+        what = "the run" if len(self._runs) == 1 else f"{len(runs)} runs"
         if self._handled == 0:
-            view.say("stopping the run and waiting for it; Ctrl-C again aborts it")
+            say(f"stopping {what} and waiting for {'it' if len(self._runs) == 1 else 'them'}; Ctrl-C again aborts")
             self._handled = 1
         if self._count > 1 and self._handled == 1:
             self._handled = 2
-            view.say("aborting the run")
-            self._store.abort(self._run)
+            say(f"aborting {what}")
+            for run in runs:
+                self._store.abort(run)
 
 
 class PlainView:
@@ -215,7 +303,7 @@ def stage_progress(run: Run) -> float:
 
 def _progress_parts(run: Run) -> tuple[str, str, str, str]:
     """Percent of the stage, detail, speed, ETA; empty where unknown."""
-    from mopo_tui.manager.run import number_of, text_of
+    from mopo_tui.manager.run import text_of
 
     speed = number_of(run.summary, "speed")
     return (

@@ -20,7 +20,7 @@ from engine.config import (
     resolve,
 )
 from engine.tasks import OWN_TASKS_VARIABLE
-from mopo_tui.manager import locations
+from mopo_tui.manager import locations, on_finish
 from mopo_tui.manager.identity import cores
 from mopo_tui.manager.on_finish import FINISH_VARIABLES
 
@@ -95,6 +95,29 @@ def _values(path: Path, *, named: bool) -> dict[str, Any]:
         )
     values = flatten({key: value for key, value in table.items() if key not in (EXPERIMENT, ON_FINISH)})
     return {key: value for key, value in values.items() if not key.startswith("paths.")}
+
+
+def finish_command(given: str | None) -> tuple[str, ...]:
+    """The command that follows a run's end: `given` on the command line, else `on_finish` of the person's own file, else none.
+
+    Raises:
+        ConfigError: it cannot be run.
+    """
+    origin, command = "--on-finish", given
+    try:
+        own = locations.user_config()
+        if command is None and own.is_file():
+            origin, command = f"{own}: {ON_FINISH}", locations.read_toml(own).get(ON_FINISH)
+    except locations.LocationError as error:
+        raise ConfigError(str(error)) from None
+    if command is None:
+        return ()
+    if not isinstance(command, str):
+        raise ConfigError(f"{origin} = {command!r} is not a command in quotes")
+    try:
+        return on_finish.parse(command)
+    except on_finish.OnFinishError as error:
+        raise ConfigError(f"{origin} = {command!r}: {error}") from None
 
 
 def variables(environment: Mapping[str, str]) -> list[Layer]:

@@ -52,12 +52,12 @@ def parse(command: str) -> tuple[str, ...]:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise OnFinishError(f"on_finish = {command!r}: {error}") from None
+        raise OnFinishError(str(error)) from None
     if not words:
-        raise OnFinishError("on_finish is empty: name a program")
+        raise OnFinishError("name a program")
     program = shutil.which(os.path.expanduser(words[0]))
     if program is None:
-        raise OnFinishError(f"on_finish = {command!r}: there is no program {words[0]!r} that can be run")
+        raise OnFinishError(f"there is no program {words[0]!r} that can be run")
     return (os.path.abspath(program), *words[1:])
 
 

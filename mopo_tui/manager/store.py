@@ -110,10 +110,15 @@ class Store:
         Raises:
             RunNotFound: there is none.
         """
-        folder = self._folder(run_id)
-        if folder is None:
+        run = self.named(run_id)
+        if run is None:
             raise RunNotFound(f"no run {run_id!r} in {self.root}; `mopo ls` lists them")
-        return read_run(folder)
+        return run
+
+    def named(self, run_id: str) -> Run | None:
+        """The run with that id, as it is now; None where there is none."""
+        folder = self._folder(run_id)
+        return None if folder is None else read_run(folder)
 
     def _folder(self, run_id: str) -> Path | None:
         # Compared with the names that are there, never joined to a path: an id such as "../x" finds nothing.
@@ -285,6 +290,17 @@ class Store:
                 return self._place(run, before)
             time.sleep(0.01)
         return 0
+
+    def could_start(self, run: Run) -> bool:
+        """Whether this host has what the run needs, once there is room."""
+        return not _device(run).startswith("cuda") or self._launcher.has_gpus()
+
+    def why_waiting(self, run: Run) -> str:
+        """What a run in the queue waits for, in a few words."""
+        if _device(run).startswith("cuda"):
+            return "for a GPU with enough free memory" if self._launcher.has_gpus() else "there is no GPU on this host"
+        used, slots = self.queue.used(), self.queue.slots()
+        return f"{used} of {slots} slot{'s' if slots != 1 else ''} taken"
 
     def _coming(self, run: Run) -> bool:
         """Whether a supervisor is about to start a run that waits; one that waits for a GPU is not."""
@@ -502,6 +518,12 @@ def _ended(folder: Path, process: dict[str, Any]) -> bool:
     """Whether nothing more will be written of an attempt."""
     ended = record.read_json(folder / record.EXIT)
     return (ended is not None and ended.get("attempt") == process.get("attempt")) or not alive(folder, process)
+
+
+def _device(run: Run) -> str:
+    from mopo_tui.manager.settings import read_settings
+
+    return str(read_settings(run.folder).get("compute.device", "cpu"))
 
 
 def _gpu_bytes(run: Run) -> int:
