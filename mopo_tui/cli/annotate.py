@@ -18,7 +18,7 @@ TAG_SETTINGS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 
 
 def tag(
-    run: RunArgument,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or a group.", autocompletion=complete_runs)],
     changes: Annotated[
         list[str] | None,
         typer.Argument(metavar="+TAG -TAG ...", help="Tags to give and to take away; none: print them."),
