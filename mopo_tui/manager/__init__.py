@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mopo_tui.manager.comparison import Comparison, compare
+    from mopo_tui.manager.groups import find_runs, setting_key
     from mopo_tui.manager.run import Run
+    from mopo_tui.manager.series import RunReader, Series
     from mopo_tui.manager.state import RunState
     from mopo_tui.manager.store import LaunchError, RunNotFound, Store, StoreError
 
@@ -19,13 +21,30 @@ _HOME = {
     "compare": "comparison",
     "LaunchError": "store",
     "Run": "run",
+    "RunReader": "series",
     "RunNotFound": "store",
     "RunState": "state",
+    "Series": "series",
     "Store": "store",
     "StoreError": "store",
+    "find_runs": "groups",
+    "setting_key": "groups",
 }
 
-__all__ = ["Comparison", "LaunchError", "Run", "RunNotFound", "RunState", "Store", "StoreError", "compare"]
+__all__ = [
+    "Comparison",
+    "LaunchError",
+    "Run",
+    "RunNotFound",
+    "RunReader",
+    "RunState",
+    "Series",
+    "Store",
+    "StoreError",
+    "compare",
+    "find_runs",
+    "setting_key",
+]
 
 
 def __getattr__(name: str) -> Any:
