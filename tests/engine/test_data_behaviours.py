@@ -123,31 +123,32 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ladder_selection, "REFERENCE_EPISODES", 4)
 
 
-def copied(source: Path, returns: dict[int, float]) -> Path:
-    """A training run's folder: half-cheetah snapshots, each said to have had this return in training."""
-    for snapshot in ladder("halfcheetah"):
-        if snapshot.step in returns:
-            policy = snapshot.policy()
-            metadata = {**policy.metadata, "return": returns[snapshot.step]}
-            dataclasses.replace(policy, metadata=metadata).save(source / snapshot.path.name)
+def copied(source: Path, returns: dict[int, float], stand_ins: dict[int, int] | None = None) -> Path:
+    """A training run's folder: half-cheetah snapshots, each said to have had this return in training; those of steps that do not
+    ship are played by others."""
+    shipped = {snapshot.step: snapshot for snapshot in ladder("halfcheetah")}
+    for step, value in returns.items():
+        policy = shipped[(stand_ins or {}).get(step, step)].policy()
+        metadata = {**policy.metadata, "return": value, "step": step}
+        dataclasses.replace(policy, metadata=metadata).save(source / f"{step:07d}.safetensors")
     return source
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_ladder_from_a_folder_of_snapshots(tmp_path: Path) -> None:
     source, target = tmp_path / "run", tmp_path / "ladder"
-    copied(source, {10_000: -400, 30_000: 1100, 90_000: 4900, 100_000: 5200})
+    copied(source, {10_000: -400, 30_000: 1100, 90_000: 4900, 170_000: 6200})
     target.mkdir()
     (target / "stale").write_text("")
     select_ladder(source, "halfcheetah", target, random_steps=7000)
     chosen = ladder("halfcheetah", target)
-    assert [s.step for s in chosen] == [10_000, 30_000, 90_000, 100_000]
+    assert [s.step for s in chosen] == [10_000, 30_000, 90_000, 170_000]
     used, reached = replayed(chosen, TASKS["halfcheetah-medium-replay"])
     assert [s.step for s in used] == [10_000, 30_000, 90_000]
     assert reached
     assert chosen[0].random_steps == 7000
     about = json.loads((target / LADDER).read_text())
-    assert [(row["step"], row["return"]) for row in about["curve"]][2:] == [(90_000, 4900), (100_000, 5200)]
+    assert [(row["step"], row["return"]) for row in about["curve"]][2:] == [(90_000, 4900), (170_000, 6200)]
     assert about["environment"] == "HalfCheetah-v5"
     assert {p.name for p in target.iterdir()} == {LADDER, *(s.path.name for s in chosen)}
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
@@ -174,7 +175,9 @@ def test_the_best_of_the_later_snapshots_is_kept(tmp_path: Path, monkeypatch: py
     """Six come after the target; 180 000 is the best of them in fact, and among the three that were best in training."""
     monkeypatch.setattr(ladder_selection, "AFTER_TARGET", 2)
     evaluated = {90_000: 4900, 100_000: 5000, 120_000: 5100, 130_000: 6300, 150_000: 5900, 180_000: 6100, 200_000: 6000}
-    select_ladder(copied(tmp_path / "run", evaluated), "halfcheetah", tmp_path / "ladder", random_steps=10_000)
+    stand_ins = {100_000: 80_000, 120_000: 70_000, 130_000: 170_000, 150_000: 60_000, 180_000: 320_000, 200_000: 50_000}
+    source = copied(tmp_path / "run", evaluated, stand_ins)
+    select_ladder(source, "halfcheetah", tmp_path / "ladder", random_steps=10_000)
     chosen = ladder("halfcheetah", tmp_path / "ladder")
     assert [s.step for s in chosen if s.step > 90_000] == [130_000, 180_000]
     assert expert(chosen, TASKS["halfcheetah-expert"]).step == 180_000
@@ -184,7 +187,7 @@ def test_the_best_of_the_later_snapshots_is_kept(tmp_path: Path, monkeypatch: py
 def test_of_an_online_reference_the_best_deterministic_policy_is_kept(tmp_path: Path) -> None:
     # The task's own reward decides: jumping and running at 3 m/s at most, not the speed that these policies were trained for.
     assert is_reference("halfcheetah-jump")
-    evaluated = {10_000: 9000, 20_000: 8000, 30_000: 7000, 50_000: 6000, 90_000: 5000, 200_000: -5000}
+    evaluated = {10_000: 9000, 20_000: 8000, 30_000: 7000, 50_000: 6000, 90_000: 5000, 580_000: -5000}
     target = tmp_path / "ladder"
     assert len(select_ladder(copied(tmp_path / "run", evaluated), "halfcheetah-jump", target, random_steps=10_000)) == 1
     (kept,) = ladder("halfcheetah-jump", target)
