@@ -1,16 +1,22 @@
-"""Editing a person's configuration file: one key at a time, everything else in it, comments too, left as it is."""
+"""A person's configuration file: made with every key explained, edited one key at a time, comments and all else left as they are,
+and checked whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from engine.config import ConfigError, flatten, parse_setting, resolve
+from engine.config import ConfigError, TrainConfig, fields_of, flatten, parse_setting, resolve, to_toml
 from engine.record import write_atomically
+from mopo_tui.manager import locations
+from mopo_tui.manager.new_run import EXPERIMENT, ON_FINISH
 
 PATHS = ("paths.runs", "paths.data")
 
@@ -62,17 +68,128 @@ def _table(document: tomlkit.TOMLDocument, file: Path, key: str, *, create: bool
     return table, leaf
 
 
+def _run_values(file: Path, table: Mapping[str, Any]) -> dict[str, Any]:
+    """What a parsed file says of runs, by dotted key: without places, an experiment, and the command after a run's end.
+
+    Raises:
+        ConfigError: a place that is no path.
+    """
+    values = flatten({key: value for key, value in table.items() if key not in (EXPERIMENT, ON_FINISH)})
+    for key in PATHS:
+        if key in values and not isinstance(values.pop(key), str):
+            raise ConfigError(f"{file}: {key} is not a path in quotes")
+    return values
+
+
+# --- a new file -------------------------------------------------------------------------------------------------------------------
+
+
+def make_file(file: Path) -> None:
+    """Write a configuration file in which every key stands with its meaning, all of them commented out: it changes nothing yet.
+
+    Raises:
+        ConfigError: there is one already, or it cannot be written.
+    """
+    if os.path.lexists(file):
+        raise ConfigError(f"{file} exists already; `mopo config set KEY VALUE` changes it")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, template())
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
+
+
+def template() -> str:
+    """Every key with its default, its meaning and its range, commented out."""
+    lines = [
+        "# Configuration of mopo-tui. A line counts once its # is gone. What is said on the command line or in a MOPO_* variable",
+        "# counts more; `mopo config show` tells each value with its origin. Task and preset change some of these defaults.",
+        "",
+    ]
+    fields, section = fields_of(TrainConfig), ""
+    for written in to_toml(TrainConfig()).splitlines():
+        if header := re.fullmatch(r"\[(\w+)\]", written):
+            section = f"{header[1]}."
+            lines.append(written)
+        elif written:
+            field = fields[section + written.split(" ", 1)[0]]
+            lines += [f"# {_meaning(field)}", f"# {written}"]
+        else:
+            lines.append("")
+    places = [
+        "",
+        "[paths]",
+        "# run store; the folder of this file counts",
+        '# runs = "runs"',
+        "# datasets and kept ensembles",
+    ]
+    return "\n".join([*lines, *places, '# data = "data"', ""])
+
+
+def _meaning(field: dataclasses.Field[Any]) -> str:
+    """What a key is for, with its range."""
+    low, high, choices = (field.metadata[name] for name in ("minimum", "maximum", "choices"))
+    words = str(field.metadata["about"])
+    if choices and not all(choice in words for choice in choices):
+        words += f" ({', '.join(choices)})"
+    bounds = [f"{word} {limit:g}" for word, limit in (("at least", low), ("at most", high)) if limit is not None]
+    return "; ".join([words, *bounds])
+
+
+# --- checking ---------------------------------------------------------------------------------------------------------------------
+
+
+def problems_of(file: Path) -> list[str]:
+    """Everything that is wrong with a configuration file, one line each; an experiment in it is planned, run by run.
+
+    Raises:
+        ConfigError: it cannot be read at all.
+    """
+    from mopo_tui.manager.experiment import Description, plan
+
+    try:
+        table = locations.read_toml(file)
+    except locations.LocationError as error:
+        raise ConfigError(str(error)) from None
+    found: list[str] = []
+    values = flatten({key: value for key, value in table.items() if key not in (EXPERIMENT, ON_FINISH)})
+    for key in [key for key in values if key in PATHS]:
+        try:
+            _run_values(file, {key: values.pop(key)})
+        except ConfigError as error:
+            found.append(str(error))
+    while True:  # each round finds one wrong key, and leaves it out of the next
+        try:
+            resolve([(str(file), values)])
+            break
+        except ConfigError as error:
+            found.append(str(error))
+            wrong = _named_in(str(error).removeprefix(f"{file}: "), values)
+            if wrong is None:
+                break
+            del values[wrong]
+    if not found and EXPERIMENT in table:
+        try:
+            plan(Description(), [], file)
+        except ConfigError as error:
+            found.append(str(error))
+    return found
+
+
+def _named_in(message: str, keys: Iterable[str]) -> str | None:
+    """The key that a message names first; another one may follow as a suggestion."""
+    places = {key: re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.])", message) for key in keys}
+    named = {key: place.start() for key, place in places.items() if place is not None}
+    return min(named, key=lambda key: named[key], default=None)
+
+
 def _edit(file: Path, change: Callable[[tomlkit.TOMLDocument], None]) -> None:
     try:
         document = tomlkit.parse(file.read_text(encoding="utf-8")) if file.exists() else tomlkit.document()
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
         raise ConfigError(f"{file}: cannot be read as TOML: {error}") from None
     change(document)
-    values = flatten(document.unwrap())
-    for key in PATHS:
-        if key in values and not isinstance(values.pop(key), str):
-            raise ConfigError(f"{file}: {key} is not a path in quotes")
-    resolve([(str(file), values)])
+    resolve([(str(file), _run_values(file, document.unwrap()))])
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, tomlkit.dumps(document))
