@@ -36,9 +36,10 @@ def reproduce(
     On the same processor, threads, versions and commit the two are expected to be identical, and exit code 1 says that they
     are not. Elsewhere it is told what differs, and how the difference compares with that between seeds.
     """
+    from engine import record
     from mopo_tui.cli import errors, output
     from mopo_tui.manager import Store, StoreError
-    from mopo_tui.manager.reproduce import again, check
+    from mopo_tui.manager.reproduce import again, arithmetic, check
 
     runs = Store.open(store)
     first = _one(runs, run)
@@ -46,6 +47,8 @@ def reproduce(
         config = again(first)
         _tell(first, config)
         created = runs.create(config, name=name or f"{first.name[:90]} again", command=["mopo", *sys.argv[1:]])
+        # As a later attempt of a run does: the engine takes over what stands there.
+        record.write_json(created.folder / record.ENVIRONMENT, {"compute": arithmetic(first)})
         updates = epochs * config.policy.updates_per_epoch if epochs is not None else None
         second = _follow(runs, created, updates)
     elif epochs is not None or name is not None:

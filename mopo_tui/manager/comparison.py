@@ -477,7 +477,7 @@ def _grouped(seeds: Sequence[_Seed]) -> list[list[_Seed]]:
         if seed.run.folder in taken:
             continue
         taken.add(seed.run.folder)
-        if not seed.environment and seed.settings:
+        if "versions" not in seed.environment and seed.settings:
             waiting.append(
                 seed
             )  # nothing says yet on what data it learns: it belongs to its setting, if that is one group

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import platform
+import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import record
@@ -108,6 +111,31 @@ def again(run: Run) -> TrainConfig:
     return dataclasses.replace(config, compute=dataclasses.replace(config.compute, reuse=False))
 
 
+def arithmetic(run: Run) -> dict[str, Any]:
+    """How `run` multiplied matrices and whether it compiled, as environment.json has it, where this machine can do the same;
+    otherwise the new run chooses for itself, and `check` says so."""
+    environment = record.read_json(run.folder / record.ENVIRONMENT) or {}
+    compute = environment.get("compute")
+    if not isinstance(compute, Mapping) or environment.get("cpu") != _processor():
+        return {}
+    found: dict[str, Any] = {}
+    if compute.get("gemm") in ("stock", "onednn"):
+        found["gemm"] = compute["gemm"]
+    compiles = any(map(shutil.which, ("c++", "g++", "clang++")))
+    if compute.get("compiled") is False or (compute.get("compiled") is True and compiles):
+        found["compiled"] = compute["compiled"]
+    return found
+
+
+def _processor() -> str:
+    """This machine's processor, by the name that stands in environment.json."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def check(store: Store, a: Run, b: Run) -> Check:
     """How far `b` repeats `a`, as far as the shorter one went.
 
@@ -161,7 +189,7 @@ def _reasons(a: Run, b: Run) -> list[str]:
         reasons += [f"{part}: {row.key} {' | '.join(shown(value) for value in row.values)}" for row in rows]
     for run in (a, b):
         environment = record.read_json(run.folder / record.ENVIRONMENT) or {}
-        if not environment:
+        if "versions" not in environment:
             reasons.append(f"{run.id}: no {record.ENVIRONMENT} says on what its numbers stand")
         if str(environment.get("git_commit")).endswith("+"):
             reasons.append(f"code: {run.id} ran from a checkout that was changed after its commit")
