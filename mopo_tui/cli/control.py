@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mopo_tui.cli.completion import complete_runs, complete_state
 from mopo_tui.cli.options import BackgroundOption, JsonOption, RunArgument, RunsOption
 from mopo_tui.cli.run import BellOption, NowOption, OnFinishOption
 
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
     from mopo_tui.manager import Run, Store
 
 RunArguments = Annotated[
-    list[str] | None, typer.Argument(metavar="RUN...", help="Runs, or groups of runs, as everywhere.")
+    list[str] | None, typer.Argument(metavar="RUN...", help="Runs, or groups of runs.", autocompletion=complete_runs)
 ]
 StateOption = Annotated[
-    list[str] | None, typer.Option("--state", metavar="STATE", help="Only runs in that state; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--state", metavar="STATE", help="Only runs in that state; repeatable.", autocompletion=complete_state
+    ),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="All runs of the store that this can be done with.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mopo_tui.cli.completion import complete_group, complete_run, complete_task
 from mopo_tui.cli.options import BackgroundOption, JsonOption, NameOption, RunsOption, ThreadsOption
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ OnFinishOption = Annotated[
 
 
 def run(
-    task: Annotated[str | None, typer.Option("--task", "-t", help="Task of `mopo tasks`.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="Task of `mopo tasks`.", autocompletion=complete_task)
+    ] = None,
     algorithm: Annotated[
         str | None, typer.Option("--algorithm", "-a", help="mopo, mb2po, mbpo, sac, awac or bc.")
     ] = None,
@@ -47,7 +50,13 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any configuration key; repeatable.")
     ] = None,
     like: Annotated[
-        str | None, typer.Option("--like", metavar="RUN", help="Start from that run's configuration, threads aside.")
+        str | None,
+        typer.Option(
+            "--like",
+            metavar="RUN",
+            help="Start from that run's configuration, threads aside.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="ours, d4rl:NAME, minari:ID, or a path to an HDF5 file.")
@@ -62,7 +71,12 @@ def run(
     ] = None,
     name: NameOption = None,
     group: Annotated[
-        str | None, typer.Option("--group", help="Name that the runs share; several have one of their own otherwise.")
+        str | None,
+        typer.Option(
+            "--group",
+            help="Name that the runs share; several have one of their own otherwise.",
+            autocompletion=complete_group,
+        ),
     ] = None,
     tag: Annotated[list[str] | None, typer.Option("--tag", help="A word to find the run by; repeatable.")] = None,
     note: Annotated[str | None, typer.Option("--note", help="A note for yourself.")] = None,

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 from engine import record
 from mopo_tui.manager import locks
@@ -404,12 +405,12 @@ def _choice(device: str, gpus: Sequence[Gpu]) -> Sequence[Gpu]:
 
 
 def _quoted(text: str) -> str:
-    """`text` for a file's name: letters, digits, dot and dash as they are, every other byte as %XX."""
-    return re.sub(rb"[^A-Za-z0-9.-]", lambda m: b"%%%02X" % m[0][0], os.fsencode(text)).decode("ascii")
+    """`text` for a part of a file's name, without the comma that parts stand between."""
+    return quote(os.fsencode(text), safe="")
 
 
 def _unquoted(text: str) -> str:
-    return os.fsdecode(re.sub(rb"%([0-9A-F]{2})", lambda m: bytes([int(m[1], 16)]), os.fsencode(text)))
+    return os.fsdecode(unquote_to_bytes(os.fsencode(text)))
 
 
 def _fields(path: Path) -> list[str]:

@@ -256,18 +256,20 @@ class Store:
         """The queue of runs that wait."""
         return Queue(self.root, self._launcher)
 
-    def launch(self, run: Run, *, now: bool = False, on_finish: Sequence[str] = ()) -> int:
+    def launch(self, run: Run, *, now: bool = False, on_finish: Sequence[str] | None = None) -> int:
         """Start the engine on `run` under a detached supervisor, or let it wait in the queue. One that ended gets another attempt.
 
         Args:
             now: start at once, whatever waits before it and whether or not there is room.
-            on_finish: program and arguments that follow its end, as `on_finish.parse` has them.
+            on_finish: program and arguments that follow its end, as `on_finish.parse` has them; None: what the person's own
+                configuration says.
 
         Returns:
             0 where it has started; else its place in the queue, 1 for the next one. It starts when there is room.
 
         Raises:
             StoreError: it is running, finished, or its folder is unreadable.
+            ConfigError: the configured command cannot be run.
             LaunchError: the supervisor did not come up.
         """
         self.enqueue([run], on_finish=on_finish)
@@ -316,15 +318,17 @@ class Store:
             time.sleep(0.01)
         return 0
 
-    def enqueue(self, runs: Sequence[Run], *, on_finish: Sequence[str] = ()) -> None:
+    def enqueue(self, runs: Sequence[Run], *, on_finish: Sequence[str] | None = None) -> None:
         """Let runs wait in the queue, in this order, behind all that wait; `advance` starts those whose turn has come.
 
         Raises:
             StoreError: one of them is running, finished, or unreadable, and so none is queued; or the queue cannot be written.
         """
         from mopo_tui.manager import on_finish as notes
+        from mopo_tui.manager.new_run import finish_command
         from mopo_tui.manager.settings import read_settings
 
+        command = finish_command(None) if on_finish is None else on_finish
         for run in runs:
             now = read_run(run.folder)
             if not self._can_start(now):
@@ -340,7 +344,7 @@ class Store:
             try:
                 for request in (STOP_REQUEST, PAUSE_REQUEST):
                     (run.folder / request).unlink(missing_ok=True)
-                notes.keep(run.folder, on_finish)
+                notes.keep(run.folder, command)
                 slots = threads if isinstance(threads, int) and threads > 0 else 1
                 self.queue.put(run.id, slots, device, _gpu_bytes(run) if device.startswith("cuda") else 0)
             except QueueError as error:
