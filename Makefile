@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: run test format lint types contracts pytest clean
+.PHONY: run test format lint types contracts pytest bench clean
 
 run: $(VENV)/.run
 	$(BIN)/mopo run --task ant-angle --preset quick
@@ -25,6 +25,9 @@ contracts: $(VENV)/.dev
 
 pytest: $(VENV)/.dev
 	$(THREADS) $(BIN)/pytest
+
+bench: $(VENV)/.dev
+	@for script in tests/bench/bench_*.py; do echo "$$script"; $(THREADS) $(BIN)/python $$script || exit 1; done
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mopo-tui needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }

@@ -390,9 +390,15 @@ def _keep(path: Path, end: int, columns: Mapping[str, Series]) -> None:
     data = io.BytesIO()
     np.savez(data, **arrays)  # type: ignore[arg-type]
     place = _place(path)
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        record.write_atomically(place, data.getvalue())
+        try:
+            # Not forced onto the disk: what a power cut tears has no sound checksum, and is parsed again.
+            temporary.write_bytes(data.getbuffer())
+            temporary.replace(place)
+        finally:
+            temporary.unlink(missing_ok=True)
         _tidy(place.parent)
 
 
