@@ -13,9 +13,6 @@ from mopo_tui.cli.options import JsonOption, RunArgument, RunsOption
 if TYPE_CHECKING:
     from mopo_tui.manager import Run, Store
 
-# `-old` takes a tag away, so only --help is help here.
-TAG_SETTINGS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
-
 
 def tag(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or a group.", autocompletion=complete_runs)],

@@ -1,4 +1,4 @@
-"""The commands of `mopo`, put together; each loads what it needs when it is called."""
+"""`mopo` and `mopo-tui` themselves; the commands of `mopo` stand in `table`."""
 
 from __future__ import annotations
 
@@ -9,29 +9,12 @@ from typing import Annotated
 
 import typer
 
-from mopo_tui.cli import (
-    annotate,
-    compare,
-    completion,
-    config,
-    control,
-    data,
-    doctor,
-    export,
-    logs,
-    models,
-    reproduce,
-    run,
-    runs,
-    show,
-    tasks,
-    use,
-    watch,
-)
 from mopo_tui.cli.options import RunsOption
+from mopo_tui.cli.table import CommandTable
 from mopo_tui.manager.locations import RUNS_VARIABLE
 
 app = typer.Typer(
+    cls=CommandTable,
     help="Train MOPO and its relatives on offline data, watch them learn, compare them. Without a command: the app.",
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -84,34 +67,3 @@ def _open(reference: str | None, root: Path | None) -> None:
     from mopo_tui.app import MopoApp
 
     MopoApp(store, chosen).run()
-
-
-app.command("run")(run.run)
-app.command("resume")(control.resume)
-app.command("stop")(control.stop)
-app.command("pause")(control.pause)
-app.command("kill")(control.kill)
-app.command("restart")(control.restart)
-app.command("wait")(control.wait)
-app.add_typer(control.queue_app, name="queue")
-app.command("logs")(logs.logs)
-app.command("ls")(runs.ls)
-app.command("show")(show.show)
-app.command("watch")(watch.watch)
-app.command("tag", context_settings=annotate.TAG_SETTINGS)(annotate.tag)
-app.command("note")(annotate.note)
-app.command("rename")(annotate.rename)
-app.command("rm")(annotate.rm)
-app.command("restore")(annotate.restore)
-app.command("compare")(compare.compare)
-app.command("diff")(compare.diff)
-app.command("export")(export.export)
-app.command("reproduce")(reproduce.reproduce)
-app.command("evaluate")(use.evaluate)
-app.command("play")(use.play)
-app.command("tasks")(tasks.tasks)
-app.add_typer(data.app, name="data")
-app.add_typer(models.app, name="models")
-app.add_typer(config.app, name="config")
-app.command("completion")(completion.completion)
-app.command("doctor")(doctor.doctor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import record
-from engine.config import TrainConfig, flat
 from mopo_tui.manager.run import Run, number_of, read_run, text_of
 from mopo_tui.manager.settings import read_settings
 from mopo_tui.manager.store import RunNotFound
@@ -58,6 +56,8 @@ def _defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults of the keys that a training run has, as TOML gives values back; empty for other runs."""
     if "algorithm" not in settings:
         return {}
+    from engine.config import TrainConfig, flat
+
     return {key: list(value) if isinstance(value, tuple) else value for key, value in flat(TrainConfig()).items()}
 
 
@@ -142,5 +142,7 @@ def _by_seed(runs: Iterable[Run]) -> list[Run]:
 
 
 def _digest(values: Mapping[str, Any]) -> str:
+    import hashlib
+
     text = record.dumps({key: values[key] for key in sorted(values)})
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:_LENGTH]

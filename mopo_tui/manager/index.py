@@ -8,6 +8,7 @@ that is over, as long as its small files are the ones it was read from. The stat
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -18,16 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import record
-from mopo_tui.manager.groups import setting_key
 from mopo_tui.manager.run import Run, number_of, read_run, text_of
-from mopo_tui.manager.settings import read_settings
 from mopo_tui.manager.state import QUEUED_MARK, STOP_REQUEST, RunState
 
 if TYPE_CHECKING:
     from mopo_tui.manager.store import Store
 
 INDEX, VALUES = ".index.json", ".index-values.json"
-_VERSION = 1  # raised by hand when the same folder is read as something else
+# What says how a folder is read: where one of these files is another, what was kept may be, too. The configuration's defaults
+# are among them, since values that are defaults do not part settings.
+_READERS = (
+    "engine/config.py",
+    *(f"mopo_tui/manager/{name}.py" for name in ("groups", "index", "run", "settings", "state")),
+)
 # A file that changed so shortly ago may change again without a new time or size: it is read again next time.
 SETTLED_SECONDS = 2.0
 _SETTING_FILES = (record.CONFIG, record.EXTENSION)
@@ -89,6 +93,8 @@ def _listed(folder: Path, kept: Any) -> tuple[Listed, dict[str, Any] | None]:
     kept = kept if isinstance(kept, dict) else {}
     setting = kept.get("setting")
     if kept.get("setting_files") != setting_signature or not isinstance(setting, str):
+        from mopo_tui.manager.groups import setting_key  # loads the whole configuration, which an index saves
+
         kept, setting = {}, setting_key(folder)
     run = _run_of(folder, kept.get("run")) if kept.get("run_files") == run_signature else None
     if run is not None:
@@ -189,6 +195,8 @@ class Values:
         known = entry.get("settings")
         if entry.get("setting_files") == signature and isinstance(known, dict):
             return known
+        from mopo_tui.manager.settings import read_settings
+
         settings = read_settings(run.folder)
         if settled:
             entry.update(setting_files=signature, settings=settings)
@@ -244,9 +252,10 @@ def _load(path: Path) -> dict[str, Any]:
     return entries if whole.get("version") == _version() and isinstance(entries, dict) else {}
 
 
+@functools.cache
 def _version() -> str:
-    """Changes with the fields of Run, too."""
-    return f"{_VERSION} {' '.join(_FIELDS)}"
+    """The size and time of every file that says how a folder is read."""
+    return _signature(Path(__file__).parents[2], _READERS)[0]
 
 
 def _save(path: Path, entries: Mapping[str, Any]) -> None:

@@ -171,6 +171,21 @@ def test_a_torn_or_deleted_index_is_made_again(store: Store) -> None:
 
 
 @pytest.mark.usefixtures("settled")
+def test_an_index_of_another_version_of_the_program_is_made_again(
+    store: Store, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(store.root, 0, "finished", 1)
+    listing(store)
+    monkeypatch.setattr(index, "_version", lambda: "newer")
+    for _ in range(2):
+        listing(store)
+    assert len(reads) == 2
+    assert set(index._READERS) == {
+        name for name in index._READERS if (Path(index.__file__).parents[2] / name).is_file()
+    }
+
+
+@pytest.mark.usefixtures("settled")
 def test_runs_that_went_leave_the_index(store: Store) -> None:
     folders = write_store(store.root, 5)
     listing(store)
