@@ -26,6 +26,9 @@ def config(**more: object) -> TrainConfig:
             "evaluation.every": 2,
             "evaluation.final_episodes": 3,
             "compute.reuse": False,
+            "mb2po.enter": "always",
+            "mb2po.stage1_epochs": 4,
+            "mb2po.fitted_q_updates": 20,
             **more,
         }
     )
@@ -47,7 +50,8 @@ def learnt(folder: Path) -> dict[tuple[int, str], object]:
 def scores(folder: Path) -> dict[str, object]:
     result = read_json(folder / "result.json")
     assert result is not None
-    return {key: result[key] for key in ("final", "mean_last_10", "best", "step", "update")}
+    known = ("final", "mean_last_10", "best", "step", "update", "policies", "recommended", "gate")
+    return {key: result[key] for key in known if key in result}
 
 
 def killed(home: Path, folder: Path, stage: str, epoch: int, after: float, number: int = signal.SIGKILL) -> None:
@@ -79,7 +83,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("algorithm", "moments"),
     [
         ("mopo", (("dynamics", 0), ("dynamics", 2), ("policy", 0), ("policy", 2), ("policy", 6), ("evaluation", 0))),
+        (
+            "mb2po",
+            (("policy", 2), ("dynamics", 0), ("dynamics", 2), ("finetune", 0), ("finetune", 3), ("evaluation", 0)),
+        ),
         ("sac", (("policy", 5),)),
+        ("awac", (("policy", 4),)),
         ("bc", (("policy", 3),)),
     ],
 )
