@@ -6,15 +6,12 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine import record
 from mopo_tui.manager.run import Run, number_of, read_run, text_of
 from mopo_tui.manager.settings import read_settings
-from mopo_tui.manager.store import RunNotFound
-
-if TYPE_CHECKING:
-    from mopo_tui.manager.store import Store
+from mopo_tui.manager.store import RunNotFound, Store
 
 _OWN = ("seed", "name")  # what tells the runs of one setting apart
 _OWN_SECTION = "compute."  # where it was computed, not what
@@ -91,23 +88,33 @@ def find_runs(store: Store, references: Iterable[str], *, all_seeds: bool = Fals
     Raises:
         RunNotFound: nothing goes by one of them, or more than one thing does.
     """
-    runs: list[Run] | None = None  # of the store, read once and only where a reference may stand for several
+    listed: _Listed | None = None  # the store, read once and only where it must be
     found: dict[Path, Run] = {}
     for reference in references:
         named: Sequence[Run]
         if os.sep in reference or reference.startswith("~"):
             named = [_at(Path(os.path.abspath(Path(reference).expanduser())))]
         else:
-            runs = store.runs() if runs is None else runs
-            named = _of_group(runs, reference) or [store.find(reference)]
+            listed = listed or _Listed(store)
+            named = _of_group(listed.runs(), reference) or [listed.find(reference)]
         for run in named:
             found.setdefault(run.folder, run)
     if all_seeds:
-        runs = store.runs() if runs is None else runs
         wanted = {setting_key(run.folder) for run in found.values()} - {""}
-        for run in _by_seed(run for run in runs if setting_key(run.folder) in wanted):
+        for run in _by_seed(run for run in (listed or store).runs() if setting_key(run.folder) in wanted):
             found.setdefault(run.folder, run)
     return list(found.values())
+
+
+class _Listed(Store):
+    """A store as it was at one moment: several references cost one look."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.root)
+        self._runs = store.runs()
+
+    def runs(self) -> list[Run]:
+        return self._runs
 
 
 def group_of(folder: Path) -> str:

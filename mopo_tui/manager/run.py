@@ -126,7 +126,7 @@ def number_of(values: Mapping[str, Any], key: str) -> float | None:
     """A recorded finite number, or None where there is none."""
     try:
         value = record.number(values.get(key))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return value if math.isfinite(value) else None
 

@@ -300,3 +300,46 @@ def test_two_runs_differ_in_configuration_data_versions_and_commit(finish: Finis
         "machine": {"cpu": ("one", "other")},
     }
     assert not any(differences(a, a).values())
+
+
+def test_many_references_cost_one_look_at_the_store(
+    finish: Finish, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [finish(1.0, task=CHEETAH, seed=seed) for seed in range(4)]
+    looks = []
+    real = Store.runs
+    monkeypatch.setattr(Store, "runs", lambda self: looks.append(1) or real(self))
+    assert [run.id for run in find_runs(store, [run.id[-4:] for run in runs])] == [run.id for run in runs]
+    assert len(looks) == 1
+
+
+ODD = (
+    None,
+    1,
+    "x",
+    True,
+    [],
+    {},
+    [1],
+    {"a": 1},
+    {"return": "NaN"},
+    {"id": [1], "options": 3, "fingerprint": 4},
+    10**400,
+)
+
+
+@pytest.mark.parametrize("file", [record.ENVIRONMENT, record.RESULT, record.SUMMARY])
+def test_no_folder_whatever_it_says_breaks_a_comparison(finish: Finish, store: Store, file: str) -> None:
+    a, b = cheetahs(finish, store, [100.0, 200.0])
+    whole = record.read_json(b.folder / file) or {"update": 1}
+    for key in (*whole, "recommended", "policies", "stages", "earlier", "git_commit"):
+        for odd in ODD:
+            inner = whole.get(key)
+            changed = [{**whole, key: odd}]
+            if isinstance(inner, dict):
+                changed += [{**whole, key: {**inner, name: odd}} for name in inner]
+            for values in changed:
+                (b.folder / file).write_text(json.dumps(values))
+                comparison = compare([a, store.run(b.id)])
+                json.loads(record.dumps(comparison.to_json()))
+                differences(a, b)
