@@ -370,7 +370,6 @@ def set_slots(
     """Show or set the slots of this host: a run takes one for each of its threads, and a GPU's own slot in place of them."""
     from mopo_tui.cli import output
     from mopo_tui.manager import StoreError
-    from mopo_tui.manager.launcher import THIS_HOST
 
     runs = _opened(context, store)
     if count is not None:
@@ -378,11 +377,12 @@ def set_slots(
             raise StoreError(f"slots {count!r}: a number, or auto")
         runs.queue.set_slots(None if count == "auto" else int(count))
         runs.advance()
-    used, slots, gpus = runs.queue.used(), runs.queue.slots(), len(THIS_HOST.gpus())
+    launcher = runs.queue.launcher
+    used, slots, gpus = runs.queue.used(), runs.queue.slots(), len(launcher.gpus())
     if as_json:
-        output.document({"host": THIS_HOST.host(), "slots": slots, "used": used, "gpus": gpus})
+        output.document({"host": launcher.host(), "slots": slots, "used": used, "gpus": gpus})
     else:
-        print(f"{slots} slots on {THIS_HOST.host()}, {used} taken; {gpus} GPU{'s' if gpus != 1 else ''}")
+        print(f"{slots} slots on {launcher.host()}, {used} taken; {gpus} GPU{'s' if gpus != 1 else ''}")
 
 
 def _opened(context: typer.Context, store: Path | None) -> Store:

@@ -89,6 +89,14 @@ def read(folder: Path) -> Note:
     return Note(tuple(words), str(kept.get("cwd") or ""), inherited)
 
 
+def adopt(note: Note) -> None:
+    """Make the variables of the launch those of this process. Whoever started it may have been launched from elsewhere."""
+    if note.cwd:  # something was kept
+        for name in INHERITED:
+            os.environ.pop(name, None)
+        os.environ.update(note.variables)
+
+
 def forget(folder: Path) -> None:
     """Remove the note of the run in `folder`."""
     with contextlib.suppress(OSError):

@@ -95,7 +95,7 @@ class Queue:
     def __init__(self, root: Path, launcher: Launcher = THIS_HOST) -> None:
         self.root = root
         self.folder = root / FOLDER
-        self._launcher = launcher
+        self.launcher = launcher
 
     # --- looking ------------------------------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class Queue:
     def slots(self) -> int:
         """How many slots this host has."""
         said = (record.read_json(self._slots_file()) or {}).get("slots")
-        return said if isinstance(said, int) and 0 <= said <= MOST_SLOTS else self._launcher.slots()
+        return said if isinstance(said, int) and 0 <= said <= MOST_SLOTS else self.launcher.slots()
 
     def used(self) -> int:
         """How many of them are taken; more than there are where a person said so, or lowered their number."""
@@ -219,13 +219,13 @@ class Queue:
         with self._locked():
             self._tidy()
             ready = self._ready()
-        if self._launcher.has_gpus():
+        if self.launcher.has_gpus():
             ready += [job for job in self.waiting() if job.on_gpu and self._is_mine(job)][:GPU_WAITERS]
         for job in ready:
             folder = self.root / job.run_id
             if not locks.held(folder / SUPERVISOR_LOCK):
                 with contextlib.suppress(OSError):  # it stays queued, and is tried again next time
-                    self._launcher.start(folder, queued=True)
+                    self.launcher.start(folder, queued=True)
 
     def may_start(self, run_id: str) -> bool:
         """Whether the waiting run may begin now; for one that takes a GPU: whether it is worth waiting for one here."""
@@ -233,7 +233,7 @@ class Queue:
             self._tidy()
             job = next((job for job in self.waiting() if job.run_id == run_id), None)
             if job is not None and job.on_gpu:
-                return self._launcher.has_gpus()
+                return self.launcher.has_gpus()
             return job is not None and job in self._ready()
 
     def claim(self, run_id: str, *, anyway: bool = False) -> Job | None:
@@ -248,7 +248,7 @@ class Queue:
         job = next((job for job in self.waiting() if job.run_id == run_id), None)
         if job is None:
             return None
-        gpus = self._launcher.gpus() if job.on_gpu else []
+        gpus = self.launcher.gpus() if job.on_gpu else []
         with self._locked() as alone:
             self._tidy()
             job = next((job for job in self.waiting() if job.run_id == run_id and self._is_mine(job)), None)
@@ -282,12 +282,12 @@ class Queue:
     # --- inside -------------------------------------------------------------------------------------------------------------------
 
     def _slots_file(self) -> Path:
-        return self.folder / f"slots-{re.sub(r'[^A-Za-z0-9.-]', '-', self._launcher.host())}.json"
+        return self.folder / f"slots-{re.sub(r'[^A-Za-z0-9.-]', '-', self.launcher.host())}.json"
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[bool]:
         """The lock of this host's slots; gives False where the file system has none."""
-        host = re.sub(r"[^A-Za-z0-9.-]", "-", self._launcher.host())
+        host = re.sub(r"[^A-Za-z0-9.-]", "-", self.launcher.host())
         with locks.locked(self.folder / f".lock-{host}", LOCK_SECONDS) as alone:
             yield alone
 
@@ -307,7 +307,7 @@ class Queue:
 
     def _mine_now(self) -> list[Job]:
         """The claims of this host."""
-        host = self._launcher.host()
+        host = self.launcher.host()
         return [job for job in self.claimed() if job.claimant is not None and job.claimant["host"] == host]
 
     def _is_mine(self, job: Job) -> bool:
@@ -351,7 +351,7 @@ class Queue:
 
     def _take(self, job: Job, gpu: str) -> Job | None:
         """Rename the job to a claim of the calling process; None where another was quicker."""
-        me = self._launcher.me()
+        me = self.launcher.me()
         who = [me["host"], str(me["pid"]), str(me["start_time"]), str(me["boot_id"]), gpu]
         path = self.folder / (job.path.name.removesuffix(JOB) + "".join("," + _quoted(w) for w in who) + CLAIM)
         with contextlib.suppress(OSError):  # over a network a rename may say that it failed, and have been done
@@ -380,7 +380,7 @@ class Queue:
     def _tidy_claim(self, claim: Job) -> None:
         assert claim.claimant is not None
         folder = self.root / claim.run_id
-        lives = self._launcher.lives(claim.claimant)
+        lives = self.launcher.lives(claim.claimant)
         if lives is None:  # another host's: only one that has not begun for long may be given back
             lives = (
                 not unbegun(folder) or _age(claim.path) < HEARTBEAT_MAX_AGE or heartbeat_age(folder) < HEARTBEAT_MAX_AGE

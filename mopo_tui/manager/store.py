@@ -22,6 +22,7 @@ from mopo_tui.manager.launcher import THIS_HOST, Launcher
 from mopo_tui.manager.queue import Queue, QueueError
 from mopo_tui.manager.run import Run, default_name, number_of, read_run
 from mopo_tui.manager.state import (
+    NOW_REQUEST,
     PAUSE_REQUEST,
     QUEUED_MARK,
     STOP_REQUEST,
@@ -277,7 +278,9 @@ class Store:
         try:
             if not now and not queue.may_start(run.id):
                 return self._place(run, before)
-            started = self._launcher.start(run.folder, queued=not now)
+            if now and locks.held(run.folder / SUPERVISOR_LOCK):  # one that waits for a GPU
+                self._request(run, NOW_REQUEST)
+            started = self._launcher.start(run.folder, queued=not now or (run.folder / NOW_REQUEST).exists())
         except OSError as error:
             queue.take_out(run.id)
             raise LaunchError(f"{run.id}: the supervisor could not be started: {error.strerror or error}") from None
@@ -342,9 +345,13 @@ class Store:
             while before is not None and not _ended(run.folder, before) and time.monotonic() < end:
                 time.sleep(0.05)
             try:
-                for request in (STOP_REQUEST, PAUSE_REQUEST):
+                for request in (STOP_REQUEST, PAUSE_REQUEST, NOW_REQUEST):
                     (run.folder / request).unlink(missing_ok=True)
-                notes.keep(run.folder, command)
+                try:
+                    notes.keep(run.folder, command)
+                except OSError:
+                    if command:  # what only makes a start from elsewhere the same as one from here can be done without
+                        raise
                 slots = threads if isinstance(threads, int) and threads > 0 else 1
                 self.queue.put(run.id, slots, device, _gpu_bytes(run) if device.startswith("cuda") else 0)
             except QueueError as error:
@@ -407,8 +414,12 @@ class Store:
             StoreError: its folder cannot be written.
         """
         self._request(run, STOP_REQUEST)
+        from mopo_tui.manager import on_finish as notes
+
         queue = self.queue
-        if not queue.take_out(run.id) and not any(job.run_id == run.id for job in queue.claimed()):
+        if queue.take_out(run.id):
+            notes.forget(run.folder)
+        elif not any(job.run_id == run.id for job in queue.claimed()):
             (run.folder / QUEUED_MARK).unlink(missing_ok=True)  # it said that it waits, and did not
 
     def pause(self, run: Run) -> None:

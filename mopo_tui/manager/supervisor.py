@@ -23,11 +23,11 @@ from engine import record
 from mopo_tui.manager import locks, on_finish
 from mopo_tui.manager.launcher import THIS_HOST, Launcher
 from mopo_tui.manager.queue import Job, Queue
-from mopo_tui.manager.state import PAUSED_MARK, SUPERVISOR_LOCK, judge
+from mopo_tui.manager.state import NOW_REQUEST, PAUSED_MARK, SUPERVISOR_LOCK, judge
 
 LOCK_SECONDS = 1.0
 LOOK_SECONDS = 30.0  # between looks at the queue while a run goes on: another supervisor may have been killed
-GPU_SECONDS = 10.0  # between looks at the GPUs while a run waits for one
+GPU_SECONDS = 5.0  # between looks at the GPUs while a run waits for one
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _GO = b"g"
 
@@ -64,7 +64,7 @@ def take_over(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     queue = Queue(folder.parent, launcher)
     note = on_finish.read(folder)
-    os.environ.update(note.variables)
+    on_finish.adopt(note)
     claim = _claimed(queue, folder.name, queued)
     if claim is None and queued:
         return 0
@@ -81,6 +81,8 @@ def take_over(
         os.close(lock)  # what follows may take long, and the run may go on meanwhile
     with contextlib.suppress(OSError):
         queue.advance()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)  # there is no engine any more to pass them on to
     on_finish.forget(folder)
     on_finish.run(note, folder, judge(folder).state.value)
     return code
@@ -90,7 +92,8 @@ def _claimed(queue: Queue, run_id: str, queued: bool) -> Job | None:
     """The run's claim on its slots. A run that takes a GPU waits here for one; every other one comes again when there is room."""
     while True:
         try:
-            claim = queue.claim(run_id, anyway=not queued)
+            hurried = (queue.root / run_id / NOW_REQUEST).exists()
+            claim = queue.claim(run_id, anyway=hurried or not queued)
         except OSError as error:
             print(f"the queue cannot be used: {error.strerror or error}", flush=True)
             return None
@@ -123,7 +126,8 @@ def supervise(
     attempt = int(before.get("attempt") or 0) + 1
     threads = _threads(folder)
     started = time.time()
-    (folder / PAUSED_MARK).unlink(missing_ok=True)
+    for void in (PAUSED_MARK, NOW_REQUEST):
+        (folder / void).unlink(missing_ok=True)
     earlier = record.read_json(folder / record.RESULT)
     events = folder / record.EVENTS
     engine.prepare(command or engine_command(folder), folder, _environment(threads, claim))
@@ -265,10 +269,8 @@ class _Engine:
         if hasattr(os, "waitid"):
             # Not reaped yet, its pid cannot have gone to another process when its group is signalled.
             self._signal_group(signal.SIGKILL)
-        pid, self.pid = self.pid, 0
-        status = os.waitpid(pid, 0)[1]
-        self.pid = pid
-        return os.waitstatus_to_exitcode(status)
+        pid, self.pid = self.pid, 0  # once reaped, it may be another process's
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def _ended(self) -> bool:
         """Whether the engine has ended; it is not reaped yet."""

@@ -542,6 +542,50 @@ def test_a_gpu_run_waits_for_memory_that_others_leave_free(
     until(lambda: store.run(run.id).state is RunState.FINISHED)  # no command in between, and no CPU slot
 
 
+def test_a_run_that_waits_for_a_gpu_can_be_hurried(
+    trivial: Callable[..., Store], make_run: Callable[..., Run], gpus: Callable[..., None]
+) -> None:
+    gpus(100)
+    store = trivial(look=0.2, code=WORK.replace("SECONDS", "0.3"))
+    run = on_gpu(make_run)
+    assert store.launch(run) == 1
+    until(lambda: queue_module.locks.held(run.folder / SUPERVISOR_LOCK))
+    assert store.launch(run, now=True) == 0
+    until(lambda: store.run(run.id).state is RunState.FINISHED)
+    until(lambda: store.queue.claimed() == [])
+    assert store.queue.waiting() == []
+
+
+def test_a_home_that_cannot_be_written_keeps_no_run_from_starting(
+    trivial: Callable[..., Store], make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    store, run = trivial(), make_run()
+    with pytest.raises(StoreError, match="cannot be queued"):
+        store.launch(run, on_finish=["/bin/true"])
+    assert store.queue.waiting() == []
+    assert store.launch(run) == 0
+
+
+def test_a_run_is_started_with_the_variables_of_its_own_launch(
+    trivial: Callable[..., Store], make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "import os, sys; open(sys.argv[1] + '/seen', 'w').write(os.environ.get('MINARI_DATASETS_PATH', 'none'))"
+    store = trivial(slots=0, code=told)
+    here, there, nowhere = make_run(), make_run(), make_run()
+    for run, value in ((here, "/here"), (there, "/there"), (nowhere, None)):
+        if value is None:
+            monkeypatch.delenv("MINARI_DATASETS_PATH")
+        else:
+            monkeypatch.setenv("MINARI_DATASETS_PATH", value)
+        store.enqueue([run])
+    monkeypatch.setenv("MINARI_DATASETS_PATH", "/elsewhere")
+    trivial(slots=1, code=told).advance()  # each starts the next
+    until(lambda: all((run.folder / record.EXIT).exists() for run in (here, there, nowhere)))
+    assert [(run.folder / "seen").read_text() for run in (here, there, nowhere)] == ["/here", "/there", "none"]
+
+
 def test_each_gpu_has_one_run_and_a_chosen_one_is_waited_for(
     store: Store, make_run: Callable[..., Run], gpus: Callable[..., None]
 ) -> None:
