@@ -288,41 +288,61 @@ def show(context: typer.Context, store: RunsOption = None, as_json: JsonOption =
     if context.invoked_subcommand is not None:
         context.obj = {"store": store}  # `mopo queue --runs DIR rm` means `mopo queue rm --runs DIR`
         return
-    from mopo_tui.cli import output
+    from mopo_tui.cli import grid, output
+    from mopo_tui.cli.runs import GLYPHS
     from mopo_tui.manager import RunState, Store
+    from mopo_tui.manager.state import clean
 
     runs = Store.open(store)
     queue = runs.queue
     waiting, used, slots = queue.waiting(), queue.used(), queue.slots()
     at_work = [job for job in queue.claimed() if job.run_id not in {waits.run_id for waits in waiting}]
-    rows = []
+    rows, cells = [], []
     for position, job in [*((0, job) for job in at_work), *enumerate(waiting, start=1)]:
         run = runs.named(job.run_id)
-        state = run.state if run is not None else RunState.UNREADABLE
+        state = (run.state if run is not None else RunState.UNREADABLE).value
+        glyph, style = GLYPHS[state]
+        state = "starting" if not position and state == "queued" else state
+        name, host = run.name if run is not None else "", job.claimant["host"] if job.claimant else ""
         rows.append(
             {
                 "position": position,
                 "id": job.run_id,
-                "name": run.name if run is not None else "",
-                "state": "starting" if not position and state is RunState.QUEUED else state.value,
+                "name": name,
+                "state": state,
                 "slots": job.slots,
                 "device": job.device,
-                "host": job.claimant["host"] if job.claimant else "",
+                "host": host,
                 "since": job.queued,
             }
+        )
+        taken = job.device if job.on_gpu else str(job.slots)
+        cells.append(
+            [
+                grid.Cell(str(position or glyph), style),
+                grid.Cell(clean(job.run_id)),
+                grid.Cell(name),
+                grid.Cell(state, style),
+                grid.Cell(clean(host) if host != queue.launcher.host() else ""),
+                grid.Cell(taken),
+                grid.Cell(output.age(job.queued)),
+            ]
         )
     if as_json:
         output.document({"slots": slots, "used": used, "jobs": rows})
         return
-    if rows:
-        table = output.table("", "id", "name", "state", "slots", "since", right=("", "slots", "since"))
-        for row in rows:
-            place = str(row["position"] or "")
-            taken = row["device"] if str(row["device"]).startswith("cuda") else str(row["slots"])
-            since = output.age(float(str(row["since"])))
-            table.add_row(place, str(row["id"]), str(row["name"]), str(row["state"]), str(taken), since)
-        output.console().print(table)
-    output.narrate(f"{used} of {slots} slots of this host taken, {len(waiting)} waiting")
+    columns = [
+        grid.Column("", right=True),
+        grid.Column("id"),
+        grid.Column("name", shrinks=True, least=8),
+        grid.Column("state"),
+        grid.Column("host", shrinks=True),
+        grid.Column("slots", right=True),
+        grid.Column("since", right=True),
+    ]
+    for line in grid.lines(columns, cells, grid.width()) if cells else ():
+        print(line)
+    output.narrate(f"{used} of {slots} slot{'s' if slots != 1 else ''} of this host taken, {len(waiting)} waiting")
 
 
 @queue_app.command("move")

@@ -29,5 +29,6 @@ BackgroundOption = Annotated[
 ]
 NameOption = Annotated[str | None, typer.Option("--name", help="What to call the run.")]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=0, help="torch threads; 0: two, or one on one core.")
+    int | None,
+    typer.Option("--threads", min=0, help="Threads, a slot each; 0: two for a run alone in the foreground, else one."),
 ]

@@ -217,6 +217,27 @@ def test_in_front_of_a_full_queue_a_run_waits_and_ctrl_c_takes_it_out(
     assert store.runs()[0].state is RunState.STOPPED
 
 
+def test_ctrl_c_stops_a_whole_experiment(store: Store, environment: dict[str, str], tmp_path: Path) -> None:
+    store.queue.set_slots(0)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mopo_tui.cli", "run", "--preset", "smoke", "--seeds", "0-2"],
+        env=environment,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert "3 runs in group ant-angle-mopo-" in process.stderr.readline()
+    time.sleep(0.5)  # it follows by now
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "stopping 3 runs" in err
+    assert [line.split()[1] for line in out.splitlines()] == ["stopped"] * 3
+    assert store.queue.waiting() == []
+
+
 def test_like_and_a_file_on_the_command_line(mopo: Command, make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = make_run("first")
     like = ("run", "--like", "first", "--set", "sac.discount=0.5", "--dry-run", "--json")

@@ -6,12 +6,14 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trivial_launcher import WORK, Shooting
+from trivial_launcher import WORK, Shooting, Trivial
 
 from engine import record
 from mopo_tui.manager import Run, RunState, Store, identity
@@ -61,7 +63,8 @@ def test_200_jobs_under_random_kills(tmp_path: Path, make_run: Callable[..., Run
     while any(job for job in (*store.queue.waiting(), *store.queue.claimed())):
         assert time.monotonic() < end, f"{len(store.queue.waiting())} jobs still wait"
         store.advance()  # as any command does
-        assert store.queue.used() <= SLOTS
+        with store.queue._locked():  # without it, a look may see a claim that goes and the next one that comes
+            assert store.queue.used() <= SLOTS
         killed += random.random() < 0.3 and kill_a_supervisor(store)
         time.sleep(random.uniform(0.0, 0.1))
     print(f"{killed} supervisors killed at work, {launcher.shot} on their way")
@@ -71,16 +74,13 @@ def test_200_jobs_under_random_kills(tmp_path: Path, make_run: Callable[..., Run
     assert sorted(begun) == sorted(run.id for run in runs)  # each of them, and none a second time
     assert not any(line.startswith("twice") for line in lines)
     assert most_at_once(log) <= SLOTS
-    left = [(run.id, run.state, run.reason) for run in store.runs() if run.state is not RunState.FINISHED]
-    assert [item for item in left if item[0] != "work.log"] == []
+    assert [(run.id, run.reason) for run in store.runs() if run.state is not RunState.FINISHED] == []
 
 
 @pytest.mark.parametrize("moment", ["forked", "recorded"])
 def test_a_supervisor_killed_before_it_lets_go_leaves_a_job_that_runs_once(
     tmp_path: Path, make_run: Callable[..., Run], moment: str
 ) -> None:
-    from trivial_launcher import Trivial
-
     where = {"forked": "self.pid = pid", "recorded": "error = engine.let_go()"}[moment]
     run = make_run()
     store = Store(tmp_path / "runs", Trivial(1))
@@ -99,9 +99,6 @@ text = text.replace(line, f"{{indent}}os.kill(os.getpid(), signal.SIGKILL)", 1)
 exec(compile(text, "supervisor", "exec"), supervisor.__dict__)
 supervisor.take_over(Path({str(run.folder)!r}), [sys.executable, "-c", "open('ran', 'w')"], queued=True, launcher=Trivial(1))
 """
-    import subprocess
-    import sys
-
     subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
     end = time.monotonic() + 20
     while (claims := store.queue.claimed()) == [] or identity.start_time((claims[0].claimant or {})["pid"]) is not None:
