@@ -14,6 +14,7 @@ from mopo_tui.manager.comparison import (
     references,
     scores,
     share_of_batch,
+    stage_scores,
 )
 from mopo_tui.manager.run import Run, number_of, text_of
 from mopo_tui.manager.state import clean
@@ -29,6 +30,8 @@ REFERENCE_TITLES = {
     "reference": "online reference policy",
 }
 
+STAGE_TITLES = {"stage1": "stage 1, AWAC on the batch", "stage2": "stage 2, AWAC in the model"}
+
 
 def print_result(run: Run) -> None:
     """The scores of a finished run, with the references that tell what they are worth, on stdout."""
@@ -39,6 +42,8 @@ def print_result(run: Run) -> None:
     table = scores_table(run, environment)
     if table.row_count:
         console.print(table)
+    for line in gate_lines(run):
+        console.print(line, soft_wrap=True, markup=False)
     final = scores(run)[0]
     if final is not None and (share := share_of_batch(final.value, environment)) is not None:
         console.print(f"between the batch's mean (0) and its best episode (100): {share:.1f}", soft_wrap=True)
@@ -57,10 +62,26 @@ def scores_table(run: Run, environment: Mapping[str, Any]) -> Table:
     for title, score in titles:
         if score is not None:
             table.add_row(_title(title, score), *_cells(score))
+    for name, score in stage_scores(run.result or {}).items():
+        table.add_row(_title(STAGE_TITLES.get(name, clean(name)), score), *_cells(score))
     for name, value in references(environment).items():
         normalized = normalized_score(value, environment) if run.job == "train" else None
         table.add_row(REFERENCE_TITLES.get(name, clean(name)), *_cells(Score(value, normalized=normalized)))
     return table
+
+
+def gate_lines(run: Run) -> list[str]:
+    """What MB2PO's gate decided before and after its second stage, and why."""
+    gate = (run.result or {}).get("gate")
+    titles = {
+        "enter": ("stayed with stage 1", "entered stage 2"),
+        "recommend": ("recommends stage 1", "recommends stage 2"),
+    }
+    lines = []
+    for which, decision in gate.items() if isinstance(gate, dict) else ():
+        if which in titles and isinstance(decision, dict):
+            lines.append(f"gate: {titles[which][bool(decision.get('yes'))]}: {text_of(decision, 'why')}")
+    return lines
 
 
 def _headline(run: Run) -> list[str]:
