@@ -212,8 +212,8 @@ class Queue:
 
     # --- starting -----------------------------------------------------------------------------------------------------------------
 
-    def advance(self) -> None:
-        """Start a supervisor for every job of mine that may begin now; they claim their jobs themselves."""
+    def advance(self, *, besides: str = "") -> None:
+        """Start a supervisor for every job of mine that may begin now, besides that run; they claim their jobs themselves."""
         if not busy(self.root):
             return
         with self._locked():
@@ -223,7 +223,7 @@ class Queue:
             ready += [job for job in self.waiting() if job.on_gpu and self._is_mine(job)][:GPU_WAITERS]
         for job in ready:
             folder = self.root / job.run_id
-            if not locks.held(folder / SUPERVISOR_LOCK):
+            if job.run_id != besides and not locks.held(folder / SUPERVISOR_LOCK):
                 with contextlib.suppress(OSError):  # it stays queued, and is tried again next time
                     self.launcher.start(folder, queued=True)
 

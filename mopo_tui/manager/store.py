@@ -276,6 +276,7 @@ class Store:
         self.enqueue([run], on_finish=on_finish)
         queue, before = self.queue, left_by(run.folder)
         try:
+            queue.advance(besides=run.id)  # what waits before it goes first
             if not now and not queue.may_start(run.id):
                 return self._place(run, before)
             if now and locks.held(run.folder / SUPERVISOR_LOCK):  # one that waits for a GPU

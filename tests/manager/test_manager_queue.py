@@ -182,6 +182,17 @@ def test_a_run_takes_as_many_slots_as_threads_and_none_overtakes_it(
     until(lambda: store.run(huge.id).state is RunState.RUNNING)  # more than there are counts as all of them
 
 
+def test_launching_one_starts_what_waited_before_it_too(
+    trivial: Callable[..., Store], make_run: Callable[..., Run]
+) -> None:
+    store = trivial(slots=2)
+    first, second = make_run(), make_run()
+    store.enqueue([first])  # and whoever did it was killed
+    assert store.launch(second) == 0
+    until(lambda: store.run(first.id).state is RunState.RUNNING)
+    assert store.queue.waiting() == []
+
+
 def test_now_jumps_the_queue_and_is_counted(trivial: Callable[..., Store], make_run: Callable[..., Run]) -> None:
     store = trivial(slots=1)
     first, second, third = make_run(), make_run(), make_run()
