@@ -568,7 +568,7 @@ def _task_scores(name: str, groups: Sequence[Sequence[_Seed]], by: str) -> TaskS
         for label, group, values in zip(labels, groups, shared, strict=True)
     ]
     counted = [[seed for seed in group if not seed.left_out] for group in groups]
-    unit, why = _unit(name, [seed for group in groups for seed in group if seed.environment])
+    unit, why = _unit(name, [seed for group in groups for seed in group if "versions" in seed.environment])
 
     def value(seed: _Seed, score: Score | None) -> float | None:
         if score is None or unit == "return":
@@ -632,6 +632,8 @@ def _rank(group: Group, by: str) -> tuple[Any, ...]:
 
 def _unit(name: str, seeds: Sequence[_Seed]) -> tuple[str, str]:
     """ "%" where all runs have one and the same scale; otherwise "return", and why."""
+    if not seeds:
+        return "return", ""
     scales = [origin_of(seed.environment)["references"].get("scale") for seed in seeds]
     bounds = {record.dumps([scale.get("min"), scale.get("max")]) for scale in scales if isinstance(scale, Mapping)}
     if not bounds:
