@@ -49,8 +49,8 @@ def entered_by_name(task: Task) -> bool:
     )
 
 
-def enter_without_model(t: Training) -> Decision | None:
-    """The decision where it needs no model: `always`, `never`, `paper` on a task of the paper; else None."""
+def enter_as_told(t: Training) -> Decision | None:
+    """The decision of `always`, `never`, and `paper` on a task of the paper; None where the evidence decides."""
     how = t.config.mb2po.enter
     if how in ("always", "never"):
         return Decision(how == "always", f"mb2po.enter = {how}", {})
@@ -63,8 +63,10 @@ def enter_without_model(t: Training) -> Decision | None:
     return None
 
 
-def enter(t: Training, agent: AWAC, roller: Roller) -> Decision:
-    """`auto` before stage 2: is the batch wide enough for the model to be trusted beside it?
+def enter(t: Training, agent: AWAC, roller: Roller, told: Decision | None) -> Decision:
+    """Before stage 2: is the batch wide enough for the model to be trusted beside it?
+
+    Where the decision is `told` already, the evidence and what `auto` would have made of it are given beside it.
 
     Evidence:
         action_spread: RMS of a − mode π(s) over the batch.
@@ -88,7 +90,10 @@ def enter(t: Training, agent: AWAC, roller: Roller) -> Decision:
         "random_u": median(roller.uncertainty(s, uniform)) / data_u,
         "rollout_u": rolled.u_p50 / data_u,
     }
-    return may_enter(evidence)
+    auto = may_enter(evidence)
+    if told is None:
+        return auto
+    return Decision(told.yes, f"{told.why} (auto: {'yes' if auto.yes else 'no'}, {auto.why})", evidence)
 
 
 def may_enter(evidence: dict[str, float]) -> Decision:

@@ -33,14 +33,14 @@ AGENT, STAGE1, STAGE2 = "agent.safetensors", "stage1.safetensors", "stage2.safet
 def mb2po(t: Training) -> None:
     """Both stages and the gate between and after them; the recommended policy is the run's final one."""
     agent, first = behaviour_regularised(t)
-    entered = gate.enter_without_model(t)
-    if entered is not None and not entered.yes:
-        tell(t, "enter", entered)
-        finish(t, {"stage1": first}, "stage1", {"enter": entered})
+    told = gate.enter_as_told(t)
+    if told is not None and not told.yes:
+        tell(t, "enter", told)
+        finish(t, {"stage1": first}, "stage1", {"enter": told})
         return
     model = fit_dynamics(t)
     roller = make_roller(t, model, agent.networks, t.config.rollout.coefficient)
-    entered = entered or gate.enter(t, agent, roller)
+    entered = gate.enter(t, agent, roller, told)
     tell(t, "enter", entered)
     if not entered.yes:
         finish(t, {"stage1": first}, "stage1", {"enter": entered})
