@@ -358,6 +358,39 @@ def test_a_run_that_was_killed_with_its_supervisor_is_lost_and_not_started_again
     until(lambda: store.run(run.id).state is RunState.FINISHED)
 
 
+@pytest.mark.parametrize(
+    ("left", "again"),
+    [
+        ((), True),  # recorded, and killed before it let the engine go
+        ((record.RESULT,), False),  # killed right after: the engine has finished alone
+        ((record.EXIT,), False),
+        (("start",), False),
+    ],
+)
+def test_what_a_dead_supervisor_left_tells_whether_its_engine_began(
+    store: Store, make_run: Callable[..., Run], left: tuple[str, ...], again: bool
+) -> None:
+    store.queue.set_slots(0)
+    run = make_run()
+    store.enqueue([run])
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    gone = {"pid": ended.pid, "start_time": "1", "boot_id": identity.boot_id(), "host": identity.host()}
+    claim = store.queue.waiting()[0].path
+    name = f"{claim.name.removesuffix('.job')},{identity.host()},{ended.pid},1,{identity.boot_id()},.claim"
+    claim.rename(claim.with_name(name))
+    record.write_json(run.folder / record.PROCESS, {**gone, "attempt": 1, "earlier_result": None, "events_from": 0})
+    for what in left:
+        if what == "start":
+            record.append_row(run.folder / record.ATTEMPTS, {"attempt": 1, "event": "start"})
+        else:
+            record.write_json(run.folder / what, {"t": 1.0, "attempt": 1, "returncode": 1})
+    store.advance()
+    assert store.queue.claimed() == []
+    assert (order(store.queue) == [run.id]) is again
+    assert (store.run(run.id).state is RunState.QUEUED) is again
+
+
 def test_another_supervisor_starts_what_waits_when_one_was_killed(
     trivial: Callable[..., Store], make_run: Callable[..., Run]
 ) -> None:
