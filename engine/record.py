@@ -165,7 +165,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The object in `path`; None where it is missing, torn or no JSON object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # brackets within brackets without end are no object either
         return None
     return value if isinstance(value, dict) else None
 
@@ -201,7 +201,7 @@ def read_rows(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
     for line in data[:end].splitlines():
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(row, dict):
             rows.append(row)

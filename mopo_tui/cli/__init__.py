@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -14,6 +15,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     from mopo_tui.manager.locations import use_own_tasks
 
     use_own_tasks()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode shows ? for what it does not have
     sys.exit(guarded(lambda: app(args=arguments, prog_name="mopo")))
 
 

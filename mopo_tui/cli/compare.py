@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mopo_tui.cli.completion import complete_runs
 from mopo_tui.cli.options import JsonOption, RunArgument, RunsOption
 
 if TYPE_CHECKING:
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 RunsArgument = Annotated[
     list[str],
-    typer.Argument(metavar="RUN|GROUP...", help="Runs, paths of run folders, groups, or settings by their 12 digits."),
+    typer.Argument(
+        metavar="RUN|GROUP...",
+        help="Runs, paths of run folders, groups, or settings by their 12 digits.",
+        autocompletion=complete_runs,
+    ),
 ]
 AllSeedsOption = Annotated[bool, typer.Option("--all-seeds", help="With each run, every other of its setting.")]
 _RUN_ROWS = 12  # runs up to which each has a row without being asked for

@@ -49,7 +49,7 @@ def test_groups_tasks_states_and_fields(complete: Complete, store: Store) -> Non
     folder = write_run(store.root, 0, "finished", 1)
     about = record.read_json(folder / record.RUN) or {}
     record.write_json(folder / record.RUN, {**about, "group": "ant-sweep"})
-    for command in ("tag", "watch", "rm", "ls --group"):
+    for command in ("tag", "watch", "rm", "ls --group", "compare", "stop"):
         assert "ant-sweep" in complete(f"mopo {command} ant-s")
     assert complete("mopo tasks halfcheetah-j") == ["halfcheetah-jump"]
     assert complete("mopo ls --state q") == ["queued"]

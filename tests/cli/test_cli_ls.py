@@ -240,6 +240,28 @@ time.sleep(60)
     assert len(json.loads(mopo("ls", "--json", "--filter", "policy/q=999 and state=lost").stdout)) == 1
 
 
+def test_brackets_without_end_are_torn_files_too(mopo: Command, store: Store) -> None:
+    sound, endless = write_run(store.root, 0, "finished", 1), write_run(store.root, 1, "finished", 1)
+    deep = "[" * 100_000
+    (endless / record.RUN).write_text(deep)
+    for name in (record.META, record.SUMMARY, record.METRICS, record.EVENTS):
+        (sound / name).write_text(deep + "\n")
+    (store.root / INDEX).write_text(deep)
+    done = mopo("ls", "--sort-by", "policy/q")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{endless.name}: run.json is no JSON object" in done.stdout
+    assert sound.name in done.stdout
+    assert mopo("show", sound.name).returncode == 0
+
+
+def test_an_output_without_unicode_is_no_error(mopo: Command, store: Store) -> None:
+    write_store(store.root, 6)
+    for command in (("ls",), ("doctor",), ("show", "latest")):
+        done = mopo(*command, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert "? " in mopo("ls", PYTHONIOENCODING="ascii").stdout
+
+
 def test_the_clock_set_back(mopo: Command, store: Store) -> None:
     folder = write_run(store.root, 0, "finished", 1)
     about = record.read_json(folder / record.RUN) or {}
