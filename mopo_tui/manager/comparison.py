@@ -770,7 +770,7 @@ def _warnings(entries: Sequence[Entry], seeds: Sequence[_Seed]) -> list[str]:
         differ(f"versions of {name}", (e.versions.get(name, "") for e in entries), "arithmetic or physics may differ")
     differ("commits", (e.commit for e in entries), "the code may differ")
     for entry, seed in zip(entries, seeds, strict=True):
-        if entry.state == "finished" and not entry.fingerprint:
+        if entry.final is not None and not entry.fingerprint:
             found.append(f"{entry.name} ({entry.id}): its dataset's fingerprint is not recorded")
         if seed.environment.get("earlier"):
             found.append(f"{entry.name} ({entry.id}): its attempts had different hosts, versions or commits")

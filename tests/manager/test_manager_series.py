@@ -18,7 +18,7 @@ from engine import record
 from engine.record import Recorder
 from mopo_tui.manager import Run, locations
 from mopo_tui.manager import series as series_module
-from mopo_tui.manager.series import RunReader
+from mopo_tui.manager.series import RunReader, over_seeds
 
 WRITER = """
 import sys
@@ -140,6 +140,15 @@ def test_rows_of_no_use_are_passed_over(make_run: Callable[..., Run], line: str)
     reader = RunReader(run.folder)
     reader.refresh()
     assert reader.names() == []
+
+
+def test_curves_over_seeds_are_averaged_where_all_have_values() -> None:
+    a = (np.array([0.0, 10.0, 20.0]), np.array([0.0, 10.0, 20.0]))
+    b = (np.array([5.0, 15.0]), np.array([7.0, 11.0]))
+    x, mean, low, high = over_seeds([a, b])
+    assert x.tolist() == [5.0, 10.0, 15.0]
+    assert (low.tolist(), high.tolist()) == ([5.0, 9.0, 11.0], [7.0, 10.0, 15.0])
+    assert mean.tolist() == [6.0, 9.5, 13.0]
 
 
 # --- many rows --------------------------------------------------------------------------------------------------------------------
