@@ -30,7 +30,7 @@ _SHORT = 4  # characters of an id, or of a setting, that name it as well
 _SYMBOLS = {"rollout.coefficient": "λ", "rollout.length": "h"}
 _DIFFERENCES = 3  # keys of a setting shown beside equal names
 # What is left out where the terminal is too narrow, from nothing on; what a row cannot do without shrinks at the end.
-_LEFT_OUT: tuple[tuple[str, ...], ...] = ((), ("group",), ("group", "long id"), ("group", "long id", "seeds"))
+_LEFT_OUT = tuple(("group", "long id", "seeds", "tags")[:count] for count in range(5))
 
 
 def ls(
