@@ -31,10 +31,10 @@ _PAIR_ROWS = 6
 _WIDE = 120  # columns from which on whole ids and settings fit beside the numbers
 _METRICS = (
     ("mean u", "uncertainty/mean", 3),
-    ("model − real", "gap", 1),
-    ("penalised − real", "gap_penalised", 1),
-    ("lower bound", "calibration/lower_bound", 2),
-    ("ρ(u, error)", "calibration/rank_correlation", 2),
+    ("gap", "gap", 1),
+    ("penalised gap", "gap_penalised", 1),
+    ("bound", "calibration/lower_bound", 2),
+    ("ρ", "calibration/rank_correlation", 2),
 )
 
 
@@ -172,7 +172,7 @@ def _task(task: TaskScores, runs: dict[str, Entry], by: str, width: int) -> list
     found.append(_scores(task, wide))
     found.append(_beside(task))
     if by:
-        found += [_by(task, by, last=False), _by(task, by, last=True)]
+        found += [_by(task, by, wide, last=False), _by(task, by, wide, last=True)]
     if section := _pairs(task):
         found.append(section)
     found.append(_origin(task))
@@ -233,13 +233,14 @@ def _beside(task: TaskScores) -> Section:
     return Section(columns=columns, rows=rows, left=frozenset({""}))
 
 
-def _by(task: TaskScores, by: str, *, last: bool) -> Section:
+def _by(task: TaskScores, by: str, wide: bool, *, last: bool) -> Section:
     """One row per value of a key: score, mean u, and what the model promises above what the real environment gives."""
     from mopo_tui.cli.sections import Section
     from mopo_tui.manager.comparison import shown
 
     several = len({shown(group.values.get(by)) for group in task.groups}) < len(task.groups)
-    columns = [by, *(["group"] if several else []), "n", "IQM", *(title for title, _, _ in _METRICS)]
+    key = by if wide else by.rpartition(".")[2]
+    columns = [key, *(["group"] if several else []), "n", "IQM", *(title for title, _, _ in _METRICS)]
     rows = []
     for group in task.groups:
         row = [shown(group.values.get(by)), *([group.letter] if several else [])]
@@ -250,11 +251,16 @@ def _by(task: TaskScores, by: str, *, last: bool) -> Section:
                 row.append("–")
                 continue
             mean, std = (measure.last, measure.last_std) if last else (measure.mean_last_10, measure.mean_last_10_std)
-            row.append(f"{mean:.{digits}f}" + (f" ± {std:.{digits}f}" if std is not None else ""))
+            row.append(f"{mean:.{digits}f}" + (f" ± {std:.{digits}f}" if wide and std is not None else ""))
         rows.append(row)
     title = f"{task.task} by {by}, " + ("at the last evaluation" if last else "mean of the last 10 evaluations")
-    notes = [] if last else ["model and penalised: the model's estimate of the discounted return less the real one"]
-    return Section(title, columns=columns, rows=rows, left=frozenset({by, "group"}), notes=notes)
+    notes = [
+        "gap: the model's estimate of the policy's discounted return less the real one; penalised: the same with the penalty",
+        "bound: share of evaluations at which the penalised estimate was the lower one",
+        "ρ: rank correlation of u and the model's one-step error",
+    ]
+    left = frozenset({key, "group"})
+    return Section(title, columns=columns, rows=rows, left=left, notes=notes if last else ())
 
 
 def _pairs(task: TaskScores) -> Section | None:

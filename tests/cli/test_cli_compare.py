@@ -103,6 +103,10 @@ def test_by_a_key_there_is_a_row_per_value(mopo: Command, six: list[Run]) -> Non
     assert "-1.0 ± 0.0" in part[2]
     last = text[text.index("at the last evaluation") :].splitlines()
     assert "4.500 ± 0.000" in last[2]
+    narrow = mopo("compare", *(run.id for run in six), "--by", "rollout.coefficient", COLUMNS="80").stdout
+    part = narrow[narrow.index("by rollout.coefficient, mean of the last 10") :].splitlines()
+    assert part[1].split() == ["coefficient", "n", "IQM", "mean", "u", "gap", "penalised", "gap", "bound", "ρ"]
+    assert part[2].split()[-5:] == ["3.000", "4.5", "-1.0", "1.00", "–"]
     wrong = mopo("compare", six[0].id, "--by", "rollout.coeficient")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "did you mean 'rollout.coefficient'" in wrong.stderr
