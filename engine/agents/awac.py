@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.agents.adam import adam_, bias_corrections, correction
-from engine.agents.networks import Batch, Networks, glorot_uniform, sample_mixture
+from engine.agents.networks import Batch, Networks, before_tanh, glorot_uniform, mixture_log_density, sample_mixture
 from engine.compute import Compute
 from engine.config import Awac
 from engine.pessimism import BellmanPenalty, pessimistic_value
@@ -43,9 +43,32 @@ def advantage_weights(advantage: Tensor, temperature: float, largest: float) -> 
     return torch.exp((advantage / temperature).clamp(max=math.log(largest)))
 
 
-def actor_loss(actor: Tensor, networks: Networks, batch: Batch, weights: Tensor) -> Tensor:
-    """J_π = −E[w(s, a) log π(a|s)] over the batch's own actions; weights (batch,)."""
-    return -(weights * networks.log_density(actor, batch.observation, batch.action)).mean()
+def actor_loss(
+    actor: Tensor, networks: Networks, critic: Tensor, q: Tensor, batch: Batch, noise: Tensor, settings: Awac
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """J_π = −E[w(s, a) log π(a|s)] over the batch's own actions; beside it A, w and the samples' log π.
+
+    No gradient goes through the weights. The actor looks at each state once, for its samples and for the density of the batch's
+    action; the critics see all samples of all states in one pass.
+
+    Args:
+        q: Q_j(s, a) of the batch, (critics, batch).
+        noise: (samples, batch, `networks.noise_dim`).
+    """
+    samples, rows = noise.shape[:2]
+
+    def each_sample(values: Tensor) -> Tensor:
+        return values.detach().expand(samples, *values.shape).flatten(0, 1)
+
+    log_weights, mean, log_std = networks.mixture(actor, batch.observation)
+    action, log_density = sample_mixture(
+        each_sample(log_weights), each_sample(mean), each_sample(log_std), noise.flatten(0, 1)
+    )
+    sampled = networks.q(critic, each_sample(batch.observation), action).view(len(q), samples, rows)
+    advantage = advantages(q, sampled)
+    weights = advantage_weights(advantage, settings.temperature, settings.max_weight)
+    likelihood = mixture_log_density(log_weights, mean, log_std, before_tanh(batch.action))
+    return -(weights * likelihood).mean(), (advantage, weights, log_density)
 
 
 def td_target(networks: Networks, actor: Tensor, target_critic: Tensor, batch: Batch, noise: Tensor) -> Tensor:
@@ -97,7 +120,7 @@ class AWAC:
         settings: hyper-parameters.
         compute: device and compile mode.
         generator: draws the initial weights.
-        penalty: comes off the targets of model rows, where there is one; it may be set later, before the first update with it.
+        penalty: comes off the targets of model rows, where there is one.
     """
 
     metrics: tuple[str, ...] = METRICS
@@ -176,20 +199,9 @@ class AWAC:
         critic_gradient, (j_q, q) = torch.func.grad_and_value(critic_loss, has_aux=True)(
             critic, networks, batch, target
         )
-
-        # The actor looks at each state once; the critics see all samples of all states in one pass.
-        samples = settings.advantage_samples
-
-        def each_sample(values: Tensor) -> Tensor:
-            return values.expand(samples, *values.shape).flatten(0, 1)
-
-        log_weights, mean, log_std = map(each_sample, networks.mixture(actor, batch.observation))
-        states = each_sample(batch.observation)
-        action, log_density = sample_mixture(log_weights, mean, log_std, noise[0][1:].flatten(0, 1))
-        sampled = networks.q(critic, states, action).view(settings.critics, samples, len(rows))
-        advantage = advantages(q, sampled)
-        weights = advantage_weights(advantage, settings.temperature, settings.max_weight)
-        actor_gradient, j_pi = torch.func.grad_and_value(actor_loss)(actor, networks, batch, weights)
+        actor_gradient, (j_pi, (advantage, weights, log_density)) = torch.func.grad_and_value(actor_loss, has_aux=True)(
+            actor, networks, critic, q, batch, noise[0][1:], settings
+        )
 
         gradient = torch.cat([actor_gradient, critic_gradient])
         rates = torch.cat([lr[i].expand(n) for i, n in enumerate(self._sections)])

@@ -198,9 +198,8 @@ class Networks:
         return torch.tanh(mean[torch.arange(len(mean), device=mean.device), log_weights.argmax(-1)])
 
     def log_density(self, actor: Tensor, observation: Tensor, action: Tensor) -> Tensor:
-        """log π(a|s) of given actions (batch, act) in [−1, 1], taken as at most 1 − 1e-6 in size; (batch,)."""
-        pre_tanh = torch.atanh(action.clamp(-LARGEST_ACTION, LARGEST_ACTION))
-        return mixture_log_density(*self.mixture(actor, observation), pre_tanh)
+        """log π(a|s) of given actions (batch, act) in [−1, 1]; (batch,)."""
+        return mixture_log_density(*self.mixture(actor, observation), before_tanh(action))
 
     def q_quantiles(self, critic: Tensor, observation: Tensor, action: Tensor) -> Tensor:
         """The outputs of every critic, (critics, batch, quantiles)."""
@@ -228,6 +227,11 @@ class Networks:
         for (weight, _), mask in zip(reversed(parameters[:-1]), reversed(masks), strict=True):
             gradient = mm(gradient * mask, weight.mT)
         return gradient[..., self.observation_dim :]
+
+
+def before_tanh(action: Tensor) -> Tensor:
+    """u with tanh(u) = a, of actions in [−1, 1], taken as at most 1 − 1e-6 in size."""
+    return torch.atanh(action.clamp(-LARGEST_ACTION, LARGEST_ACTION))
 
 
 def mixture_log_density(log_weights: Tensor, mean: Tensor, log_std: Tensor, pre_tanh: Tensor) -> Tensor:

@@ -229,14 +229,17 @@ def test_twenty_updates_of_awac() -> None:
 
 def test_the_actors_loss_weighs_each_action_of_the_batch() -> None:
     agent = agent_of()
-    batch, weights = Batch.of_rows(transitions(30), OBS, ACT), torch.rand(ROWS, generator=seeded(31)).double()
+    batch, noise = Batch.of_rows(transitions(30), OBS, ACT), normal(4, ROWS, ACT + 1, seed=31)
+    q = agent.networks.q(agent.critic, batch.observation, batch.action)
+    loss, (advantage, weights, _) = actor_loss(agent.actor, agent.networks, agent.critic, q, batch, noise, SETTINGS)
+    torch.testing.assert_close(weights, advantage.exp().clamp(max=20))
     each = [
         float(
             weights[b] * agent.networks.log_density(agent.actor, batch.observation[b : b + 1], batch.action[b : b + 1])
         )
         for b in range(ROWS)
     ]
-    assert float(actor_loss(agent.actor, agent.networks, batch, weights)) == pytest.approx(-sum(each) / ROWS)
+    assert float(loss) == pytest.approx(-sum(each) / ROWS)
 
 
 def test_a_quantile_critic_learns_and_an_agent_is_restored_exactly() -> None:
