@@ -30,7 +30,8 @@ _SHORT = 4  # characters of an id, or of a setting, that name it as well
 _SYMBOLS = {"rollout.coefficient": "λ", "rollout.length": "h"}
 _DIFFERENCES = 3  # keys of a setting shown beside equal names
 # What is left out where the terminal is too narrow, from nothing on; what a row cannot do without shrinks at the end.
-_LEFT_OUT = tuple(("group", "long id", "seeds", "tags")[:count] for count in range(5))
+# A setting left out stands behind the name.
+_LEFT_OUT = tuple(("group", "long id", "seeds", "tags", "setting")[:count] for count in range(6))
 
 
 def ls(
@@ -178,14 +179,14 @@ def _table(
     for left_out in _LEFT_OUT:
         cells = [
             [Cell("") if column.title in left_out else cell for column, cell in zip(columns, line, strict=True)]
-            for line in (_cells(row, differences, "long id" not in left_out, percent) for row in rows)
+            for line in (_cells(row, differences, left_out, percent) for row in rows)
         ]
         if limit is None or columns_needed(columns, cells) <= limit:
             break
     return columns, cells
 
 
-def _cells(row: Row, differences: Mapping[str, str], long_id: bool, percent: bool) -> list[Cell]:
+def _cells(row: Row, differences: Mapping[str, str], left_out: Sequence[str], percent: bool) -> list[Cell]:
     from mopo_tui.cli import output
     from mopo_tui.cli.grid import Cell
     from mopo_tui.manager import rows
@@ -193,6 +194,7 @@ def _cells(row: Row, differences: Mapping[str, str], long_id: bool, percent: boo
     run, several = row.newest, len(row.runs) > 1
     state = row.states[0][0]
     glyph, style = GLYPHS[state.value]
+    setting = differences.get(run.id, "")
     identity = row.setting if several else run.id
     short = identity[:_SHORT] if several else identity[-_SHORT:]
     last, best = row.last(), row.best()
@@ -200,9 +202,9 @@ def _cells(row: Row, differences: Mapping[str, str], long_id: bool, percent: boo
     started = f"{row.finished}/{len(row.runs)}" + (f" of {row.total}" if row.total > len(row.runs) else "")
     return [
         Cell(glyph, style),
-        Cell(identity if long_id else short, "dim" if several else ""),
-        Cell(rows.title(row)),
-        Cell(differences.get(run.id, "")),
+        Cell(short if "long id" in left_out else identity, "dim" if several else ""),
+        Cell(f"{rows.title(row)} {setting}".rstrip() if "setting" in left_out else rows.title(row)),
+        Cell(setting),
         Cell(run.group, "dim"),
         Cell(" ".join(dict.fromkeys(tag for each in row.runs for tag in each.tags)), "cyan"),
         Cell(_spans(row.seeds), "dim"),
