@@ -34,15 +34,15 @@ def complete(mopo: Command) -> Complete:
 def test_runs_by_name_id_and_tail(complete: Complete, make_run: Callable[..., Run], store: Store) -> None:
     run = make_run("mine")
     assert complete("mopo show ") == ["latest", "mine"]
-    assert complete("mopo show l") == ["latest"]
-    assert complete("mopo logs mi") == ["mine"]
+    assert complete("mopo show late") == ["latest"]
+    assert complete("mopo logs min") == ["mine"]
     assert complete(f"mopo show {run.id[:10]}") == [run.id]
     assert run.id[-4:] in complete(f"mopo show {run.id[-4:-1]}")
     elsewhere = Store.open(store.root.parent / "elsewhere")
     shutil.move(run.folder, elsewhere.root)
-    assert complete("mopo show m") == []
-    assert complete(f"mopo show --runs {elsewhere.root} m") == ["mine"]
-    assert complete(f"mopo --runs {elsewhere.root} show m") == ["mine"]
+    assert complete("mopo show min") == []
+    assert complete(f"mopo show --runs {elsewhere.root} min") == ["mine"]
+    assert complete(f"mopo --runs {elsewhere.root} show min") == ["mine"]
 
 
 def test_groups_tasks_states_and_fields(complete: Complete, store: Store) -> None:
@@ -74,7 +74,8 @@ def test_nothing_that_a_shell_might_run_is_offered(complete: Complete, make_run:
     runs = [make_run(name) for name in names]
     offered = complete("mopo show ")
     assert offered == ["latest", *(run.id for run in reversed(runs))]
-    assert complete("mopo show a") == []
+    # Nothing but the ends of ids begins so.
+    assert set(complete("mopo show a")) <= {run.id[-4:] for run in runs}
 
 
 def test_without_a_store_nothing_is_offered_and_nothing_made(complete: Complete, tmp_path: Path) -> None:
