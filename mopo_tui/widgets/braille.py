@@ -1,4 +1,4 @@
-"""Lines and areas as braille dots: 2×4 dots a character cell (no Textual).
+"""Lines and areas as dots: 2×4 dots of braille a character cell, or fewer where the terminal has no braille (no Textual).
 
 Dots are a boolean array (4·rows, 2·columns) with row 0 at the top; positions are fractions of the area, x rightwards and y upwards.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mopo_tui.widgets.glyphs import FINEST, Look
 from mopo_tui.widgets.scale import Floats
 
 Dots = npt.NDArray[np.bool_]
@@ -18,17 +19,39 @@ _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype
 BLANK = 0x2800
 
 
-def empty(rows: int, columns: int) -> Dots:
+# By column: whether a dot of a line is drawn. Without colour, dashes tell lines apart.
+DASHES = {"dashed": (1, 1, 1, 1, 1, 0, 0, 0), "dotted": (1, 0), "dashdot": (1, 1, 1, 1, 0, 0, 1, 0, 0)}
+
+
+def empty(rows: int, columns: int, look: Look = FINEST) -> Dots:
     """No dots on an area of that many cells."""
-    return np.zeros((rows * 4, columns * 2), dtype=np.bool_)
+    return np.zeros((rows * look.high, columns * look.wide), dtype=np.bool_)
 
 
-def cells(dots: Dots) -> Ints:
-    """The braille pattern (0 to 255) of each cell, shape (rows, columns)."""
-    rows, columns = dots.shape[0] // 4, dots.shape[1] // 2
-    blocks = dots.reshape(rows, 4, columns, 2).astype(np.int64)
-    patterns: Ints = np.einsum("ricj,ij->rc", blocks, _BITS)
+def cells(dots: Dots, look: Look = FINEST) -> Ints:
+    """The pattern of each cell, a number below that of the look's characters, shape (rows, columns)."""
+    high, wide = look.high, look.wide
+    rows, columns = dots.shape[0] // high, dots.shape[1] // wide
+    patterns: Ints = np.zeros((rows, columns), dtype=np.int64)
+    for row in range(high):
+        for column in range(wide):
+            bit = _BITS[row, column] if look.kind == "braille" else 1 << row
+            patterns += dots[row::high, column::wide] * bit
     return patterns
+
+
+def thicken(dots: Dots) -> None:
+    """Make every stroke two dots thick, upwards and to the right."""
+    once = dots.copy()
+    dots[:-1] |= once[1:]
+    dots[:, 1:] |= once[:, :-1]
+
+
+def dash(dots: Dots, kind: str) -> None:
+    """Leave gaps in strokes; a kind that is no key of DASHES leaves none."""
+    if kind in DASHES:
+        pattern = np.resize(np.array(DASHES[kind], dtype=np.bool_), dots.shape[1])
+        dots &= pattern[None, :]
 
 
 def text(dots: Dots) -> list[str]:
@@ -108,6 +131,23 @@ def draw_filled(dots: Dots, left: Floats, right: Floats, heights: Floats) -> Non
     tops = _tops(_levels(left, right, heights, dots.shape), dots.shape[0])
     rows, columns = np.indices(dots.shape)
     dots |= (rows >= tops[None, :]) & ((rows + columns) % 2 == 0)
+
+
+def draw_band(dots: Dots, x: Floats, low: Floats, high: Floats) -> None:
+    """The area between two lines, stippled lightly: a fourth of its dots. NaN is a gap."""
+    height, width = dots.shape
+    known = np.isfinite(x) & np.isfinite(low) & np.isfinite(high)
+    columns = np.arange(width) / max(width - 1, 1)
+    edges = np.flatnonzero(np.diff(np.r_[False, known, False].astype(np.int8)))
+    rows = np.arange(height)[:, None]
+    # Every second dot of every second row, each shifted against the one before: an even, light grey.
+    stipple = (rows % 2 == 0) & ((np.arange(width)[None, :] + rows // 2) % 2 == 0)
+    for first, last in zip(edges[::2], edges[1::2], strict=True):
+        part = np.s_[first:last]
+        inside = (columns >= x[first] - 0.5 / width) & (columns <= x[last - 1] + 0.5 / width)
+        top = (1.0 - np.interp(columns, x[part], high[part])) * (height - 1)
+        bottom = (1.0 - np.interp(columns, x[part], low[part])) * (height - 1)
+        dots |= stipple & inside & (rows >= np.rint(top)) & (rows <= np.rint(bottom))
 
 
 def draw_outline(dots: Dots, left: Floats, right: Floats, heights: Floats) -> None:

@@ -174,7 +174,7 @@ def _normalized(run: Run, view: RunView) -> Panel:
 def _raw(run: Run, view: RunView) -> Panel:
     references = _references(view, scaled=False)
     lines, legend = [], []
-    progress = _line(view, "eval/progress", "progress", "blue", "", dotted=True)
+    progress = _line(view, "eval/progress", "progress", "blue", "", dash="dotted")
     if progress is not None:
         lines.append(progress)
         legend.append(("┈", "blue", "progress"))
@@ -211,11 +211,11 @@ def _training_return(run: Run, view: RunView) -> Panel:
     )
 
 
-def _line(view: RunView, name: str, label: str, ink: str, marker: str, dotted: bool = False) -> Line | None:
+def _line(view: RunView, name: str, label: str, ink: str, marker: str, dash: str = "") -> Line | None:
     if name not in view.series:
         return None
     series = view.series[name]
-    return Line(label, _floats(series.update), _floats(series.value), ink, marker=marker, dotted=dotted)
+    return Line(label, _floats(series.update), _floats(series.value), ink, marker=marker, dash=dash)
 
 
 def _numbers(view: RunView, *parts: tuple[str, str]) -> tuple[str, ...]:

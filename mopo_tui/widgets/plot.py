@@ -1,4 +1,4 @@
-"""What a chart shows, as plain data: lines, reference lines, histograms, axes (no Textual)."""
+"""What a chart shows, as plain data: lines, bands, marks, reference lines, histograms, a heat map, axes (no Textual)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ class Line:
         x, y: equal lengths; NaN is a gap.
         end_label: stands right of the plot at the height of the last value.
         marker: a character on each point, while points are far enough apart to tell.
-        dotted: every second dot only, for a second series.
+        dash: "" is a full line; "dashed", "dotted" and "dashdot" tell lines apart without colour.
+        bold: twice as thick, and on top.
+        behind: below all lines that are not: one seed beside the mean, the raw values behind the smoothed ones.
+        smoothing: weight of the exponential moving average, 0 to below 1; where above 0, the raw line stands dimly behind it.
+        raw: True for that raw line itself, which a crosshair does not read a second time.
     """
 
     label: str
@@ -27,8 +31,32 @@ class Line:
     ink: str = "sky"
     end_label: str = ""
     marker: str = ""
-    dotted: bool = False
+    dash: str = ""
     bold: bool = False
+    behind: bool = False
+    smoothing: float = 0.0
+    raw: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """The area between `low` and `high` over `x`, lightly stippled; NaN in any of the three is a gap."""
+
+    label: str
+    x: Floats
+    low: Floats
+    high: Floats
+    ink: str = "sky"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One point that matters, such as a best epoch."""
+
+    x: float
+    y: float
+    glyph: str = "◆"
+    ink: str = "text"
 
 
 @dataclass(frozen=True)
@@ -38,6 +66,15 @@ class Reference:
     value: float
     label: str
     short: str = ""
+    ink: str = "muted"
+
+
+@dataclass(frozen=True)
+class Vertical:
+    """A vertical line, such as the change from one stage to the next; its label stands at its top."""
+
+    value: float
+    label: str = ""
     ink: str = "muted"
 
 
@@ -53,53 +90,112 @@ class Histogram:
 
 
 @dataclass(frozen=True, eq=False)
+class Heat:
+    """A heat map: `values` (rows, columns), 0 or more, between `y_edges` (rows + 1, rising) and `x_edges` (columns + 1, rising)."""
+
+    x_edges: Floats
+    y_edges: Floats
+    values: Floats
+
+
+@dataclass(frozen=True)
+class RightAxis:
+    """What the left axis' values are on another scale: factor·value + offset."""
+
+    factor: float
+    offset: float
+    title: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Plot:
-    """A chart's whole content. `x_span`, `y_span` widen the axes beyond what the content needs, so that two charts share them."""
+    """A chart's whole content.
+
+    Attributes:
+        words: lines of (what, text) in place of a drawing, such as a decision and its reasons.
+        x_unit, y_unit: SECONDS or PERCENT of `scale`, or nothing.
+        x_span, y_span: widen the axes beyond what the content needs, so that two charts share them.
+        window: the part of x that is looked at; y then fits what is seen.
+        legend: (glyph, ink, text); an entry without text stands close to the next one.
+        empty: why there is nothing to see, where there is nothing.
+    """
 
     lines: Sequence[Line] = ()
     references: Sequence[Reference] = ()
     histograms: Sequence[Histogram] = ()
+    bands: Sequence[Band] = ()
+    marks: Sequence[Mark] = ()
+    verticals: Sequence[Vertical] = ()
+    heat: Heat | None = None
+    words: Sequence[tuple[str, str]] = ()
     x_title: str = ""
     y_title: str = ""
     x_log: bool = False
     y_log: bool = False
+    x_unit: str = ""
+    y_unit: str = ""
     x_span: tuple[float, float] | None = None
     y_span: tuple[float, float] | None = None
-    legend: Sequence[tuple[str, str, str]] = field(default_factory=tuple)  # (glyph, ink, text)
+    right: RightAxis | None = None
+    window: tuple[float, float] | None = None
+    legend: Sequence[tuple[str, str, str]] = field(default_factory=tuple)
     empty: str = "nothing recorded yet"
 
     @property
     def is_empty(self) -> bool:
         """No value that could be drawn."""
-        drawn = any(
-            span(line.y[np.isfinite(line.x)] if line.x.size == line.y.size else line.y, log=self.y_log)
-            for line in self.lines
-        )
-        return not drawn and not any(h.heights.any() for h in self.histograms)
+        if self.words or (self.heat is not None and self.heat.values.any()):
+            return False
+        if any(h.heights.any() for h in self.histograms):
+            return False
+        return not any(_drawable(line.x, line.y, self.x_log, self.y_log) for line in self.lines)
 
     def needed_x(self) -> tuple[float, float] | None:
         """The span of x over all content."""
-        parts: list[Floats] = [line.x for line in self.lines]
+        parts: list[Floats] = [line.x for line in self.lines] + [band.x for band in self.bands]
         for h in self.histograms:
             drawn = np.flatnonzero(h.heights > 0)
             if drawn.size:
                 parts.append(h.edges[[drawn[0], drawn[-1] + 1]])
+        if self.heat is not None:
+            parts.append(self.heat.x_edges[[0, -1]])
         return _joined(span(*parts, log=self.x_log), self.x_span)
 
     def needed_y(self) -> tuple[float, float] | None:
         """The span of y over all content, reference lines too; a histogram stands on 0."""
         parts: list[Floats] = [line.y for line in self.lines]
+        for band in self.bands:
+            inside = np.s_[:] if self.window is None else (band.x >= self.window[0]) & (band.x <= self.window[1])
+            parts += [band.low[inside], band.high[inside]]
         parts += [np.array([r.value for r in self.references])]
         parts += [np.r_[0.0, h.heights] for h in self.histograms]
+        if self.heat is not None:
+            rows = np.flatnonzero(self.heat.values.any(axis=1))
+            if rows.size:
+                parts.append(self.heat.y_edges[[rows[0], rows[-1] + 1]])
         return _joined(span(*parts, log=self.y_log), self.y_span)
 
     def x_scale(self, parts: int) -> Scale:
-        """The x axis, cut into at most `parts` parts."""
-        return fitted(*(self.needed_x() or ((1.0, 10.0) if self.x_log else (0.0, 1.0))), self.x_log, parts)
+        """The x axis: the window as it is, or all content between round ends, cut into at most `parts` parts."""
+        if self.window is not None:
+            return Scale(*self.window, self.x_log, self.x_unit)
+        nothing = (1.0, 10.0) if self.x_log else (0.0, 1.0)
+        return fitted(*(self.needed_x() or nothing), self.x_log, parts, self.x_unit)
 
     def y_scale(self, parts: int) -> Scale:
         """The y axis, cut into at most `parts` parts."""
-        return fitted(*(self.needed_y() or ((1.0, 10.0) if self.y_log else (0.0, 1.0))), self.y_log, parts)
+        nothing = (1.0, 10.0) if self.y_log else (0.0, 1.0)
+        return fitted(*(self.needed_y() or nothing), self.y_log, parts, self.y_unit)
+
+
+def _drawable(x: Floats, y: Floats, x_log: bool, y_log: bool) -> bool:
+    """Whether a point has both a place in x and one in y."""
+    known = np.isfinite(x) & np.isfinite(y)
+    if x_log:
+        known &= x > 0
+    if y_log:
+        known &= y > 0
+    return bool(known.any())
 
 
 def _joined(one: tuple[float, float] | None, other: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mopo_tui.widgets.scale import Scale, fitted, number, span, whole
+from mopo_tui.widgets.scale import Scale, clock, fitted, number, span, whole
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,39 @@ def test_span_ignores_what_cannot_be_drawn() -> None:
     assert span([np.nan, 3, np.inf], [1]) == (1, 3)
     assert span([0, -1, 5, 2], log=True) == (2, 5)
     assert span([np.nan]) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0"),
+        (45, "45s"),
+        (60, "1m"),
+        (150, "2m30"),
+        (3599.9, "1h"),
+        (5400, "1h30"),
+        (86_400, "1d"),
+        (194_400, "2d6h"),
+        (-90, "−1m30"),
+    ],
+)
+def test_times(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+@pytest.mark.parametrize("seconds", [8.0, 42.0, 300.0, 4000.0, 30_000.0, 200_000.0, 3e6])
+def test_an_axis_of_time_has_round_ends_and_distinct_ticks(seconds: float) -> None:
+    scale = fitted(0, seconds, unit="s")
+    assert seconds <= scale.high <= 2.5 * seconds
+    ticks = scale.ticks(8)
+    assert len({label for _, label in ticks}) == len(ticks) >= 2
+    assert all(value % 60 == 0 for value, _ in ticks) or scale.high < 600
+
+
+def test_percent_stands_beside_the_numbers() -> None:
+    assert [label for _, label in Scale(0, 100, unit="%").ticks(3)] == ["0%", "50%", "100%"]
+
+
+@pytest.mark.parametrize("scale", [Scale(-3, 12), Scale(0.01, 100, log=True)])
+def test_the_value_of_a_place_is_the_inverse_of_its_place(scale: Scale) -> None:
+    assert [float(scale.fraction([scale.value(f)])[0]) for f in (0, 0.3, 1)] == pytest.approx([0, 0.3, 1])
