@@ -401,7 +401,7 @@ def _check_whole(config: Config) -> None:
                 f"dynamics.weight_decay needs {len(d.hidden) + 2} values (each hidden layer, mean head, variance head), "
                 f"not {len(d.weight_decay)}"
             )
-        if r.penalty == "bellman" and d.elites < 2:
+        if config.algorithm in MODEL_BASED and r.penalty == "bellman" and d.elites < 2:
             raise ConfigError(
                 "rollout.penalty = 'bellman' is a spread over members: dynamics.elites must be at least 2"
             )

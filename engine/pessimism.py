@@ -5,7 +5,6 @@ The paper's own u(s, a), which comes off the reward, and its relatives stand in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from engine.agents.networks import Networks
     from engine.dynamics.ensemble import Model
 
+PENALTY_METRIC = "policy/bellman_penalty"
 LAYER_NORM_EPSILON = 1e-5
 SMALLEST_GRADIENT = 1e-8
 
@@ -38,21 +38,19 @@ def bellman_inconsistency(values: Tensor) -> Tensor:
     return values.mean(0).std(0)
 
 
-@dataclass(frozen=True)
 class BellmanPenalty:
     """β times the Bellman inconsistency of the model rows of a batch: y = r + γ(1 − d)·V(s') − β·std_i.
 
-    Attributes:
+    Args:
         model: its elites, from which rollouts sample, give the s'_i.
         coefficient: β.
         samples: next states, each with its own action, per member.
         real: that many first rows of a batch are of the dataset and stay as they are.
     """
 
-    model: Model
-    coefficient: float
-    samples: int
-    real: int
+    def __init__(self, model: Model, coefficient: float, samples: int, real: int) -> None:
+        self.model, self.coefficient, self.samples, self.real = model, coefficient, samples, real
+        self._elites = torch.tensor(model.elites, device=model.parameters.device)
 
     def noise(self, rows: int, noise_dim: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The draws for a batch of so many rows: of the next states and of the actions there."""
@@ -72,11 +70,11 @@ class BellmanPenalty:
         """What comes off the targets of a batch, (batch,): 0 for its real rows."""
         s, a = observation[self.real :], action[self.real :]
         mean, log_variance = self.model.predict(s, a)
-        elites = list(self.model.elites)
-        s_next = mean[elites, :, 1:] + torch.exp(0.5 * log_variance[elites, :, 1:]) * noise[0]
+        mean, log_variance = mean[self._elites, :, 1:], log_variance[self._elites, :, 1:]
+        s_next = mean + torch.exp(0.5 * log_variance) * noise[0]
         flat = s_next.flatten(0, 2)
         a_next, _ = networks.sample(actor, flat, noise[1].flatten(0, 2))
-        values = networks.q(target_critic, flat, a_next).amin(0).view(s_next.shape[:3])
+        values = networks.q_of_many(target_critic, flat, a_next).amin(0).view(s_next.shape[:3])
         penalty = self.coefficient * bellman_inconsistency(values)
         return torch.cat([torch.zeros_like(observation[: self.real, 0]), penalty])
 

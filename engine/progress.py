@@ -18,12 +18,16 @@ class Progress:
         self._recorder, self._work, self._total = recorder, work, sum(work.values())
         self._done, self._stage, self._started, self._begun = 0.0, "", self._now(), self._now()
         self._earlier, self._earlier_work = 0.0, 0.0
+        self._earlier_shares: dict[str, float] = {}
 
     def begin(self, stage: str, message: str, earlier: float = 0.0) -> None:
         """Enter a stage of which an earlier attempt did the share `earlier`."""
-        self._done += self._work.get(self._stage, 0.0)
+        before = list(self._work)[: list(self._work).index(stage)]
+        self._earlier_shares[stage] = earlier
+        self._done = sum(self._work[other] for other in before)
+        # What this attempt has not done itself, as it was done before or is not needed, says nothing of how fast it is.
+        self._earlier_work = sum(self._work[other] * self._earlier_shares.get(other, 1.0) for other in (*before, stage))
         self._stage, self._begun, self._earlier = stage, self._now(), earlier
-        self._earlier_work += earlier * self._work.get(stage, 0.0)
         self._recorder.enter(stage, message)
 
     def update(self, fraction: float, detail: str) -> None:

@@ -15,7 +15,7 @@ from engine.agents.adam import adam_, bias_corrections, correction
 from engine.agents.networks import Batch, Networks, before_tanh, glorot_uniform, mixture_log_density, sample_mixture
 from engine.compute import Compute
 from engine.config import Awac
-from engine.pessimism import BellmanPenalty, pessimistic_value
+from engine.pessimism import PENALTY_METRIC, BellmanPenalty, pessimistic_value
 
 METRICS = (
     "policy/q",
@@ -64,7 +64,7 @@ def actor_loss(
     action, log_density = sample_mixture(
         each_sample(log_weights), each_sample(mean), each_sample(log_std), noise.flatten(0, 1)
     )
-    sampled = networks.q(critic, each_sample(batch.observation), action).view(len(q), samples, rows)
+    sampled = networks.q_of_many(critic, each_sample(batch.observation), action).view(len(q), samples, rows)
     advantage = advantages(q, sampled)
     weights = advantage_weights(advantage, settings.temperature, settings.max_weight)
     likelihood = mixture_log_density(log_weights, mean, log_std, before_tanh(batch.action))
@@ -123,8 +123,6 @@ class AWAC:
         penalty: comes off the targets of model rows, where there is one.
     """
 
-    metrics: tuple[str, ...] = METRICS
-
     def __init__(
         self,
         observation_dim: int,
@@ -135,6 +133,7 @@ class AWAC:
         penalty: BellmanPenalty | None = None,
     ) -> None:
         self.settings, self._penalty = settings, penalty
+        self.metrics: tuple[str, ...] = METRICS if penalty is None else (*METRICS, PENALTY_METRIC)
         quantiles = settings.quantiles if settings.critic == "quantile" else 1
         self.networks = Networks(observation_dim, action_dim, settings, settings.components, quantiles)
         actor = glorot_uniform(self.networks.actor, generator)
@@ -168,7 +167,7 @@ class AWAC:
         return (draws,) if self._penalty is None else (draws, *self._penalty.noise(rows, dim, generator))
 
     def update(self, rows: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
-        """One gradient step of critics and actor on packed transitions; the values of `METRICS`, (7,)."""
+        """One gradient step of critics and actor on packed transitions; the values of `metrics`."""
         corrections = correction(self._corrections, self.updates)
         self.updates += 1
         metrics: Tensor = self._step(
@@ -208,7 +207,8 @@ class AWAC:
         adam_(parameters, gradient, m, v, corrections, rates)
         target_critic.lerp_(parameters[self._sections[0] :], settings.polyak)
         clipped = (advantage >= settings.temperature * math.log(settings.max_weight)).to(q.dtype).mean()
-        return torch.stack([q.mean(), j_q, j_pi, advantage.mean(), weights.mean(), clipped, -log_density.mean()])
+        values = [q.mean(), j_q, j_pi, advantage.mean(), weights.mean(), clipped, -log_density.mean()]
+        return torch.stack(values if self._penalty is None else [*values, penalty.mean()])
 
     def state(self) -> dict[str, Tensor]:
         """Everything a checkpoint needs, as named tensors."""

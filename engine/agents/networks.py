@@ -68,6 +68,8 @@ def mlp(parameters: Layers, x: Tensor) -> Tensor:
     for weight, bias in parameters[:-1]:
         x = torch.relu(mm(x, weight) + bias)
     weight, bias = parameters[-1]
+    if weight.shape[-1] == 1:  # a weighted sum, which compiles into its neighbours: faster than a product of one column
+        return (x * weight.mT).sum(-1, keepdim=True) + bias
     return mm(x, weight) + bias
 
 
@@ -210,6 +212,12 @@ class Networks:
         """Q_j(s, a) of every critic, shape (critics, batch)."""
         out = self.q_quantiles(critic, observation, action)
         return out[..., 0] if self.number_of_quantiles == 1 else out.mean(-1)
+
+    def q_of_many(self, critic: Tensor, observation: Tensor, action: Tensor) -> Tensor:
+        """What `q` gives, one critic after another: faster for thousands of rows, whose stack would leave the cache."""
+        x, parameters = torch.cat([observation, action], dim=-1), layers(self.critic, critic)
+        each = [mlp([(w[j], b[j]) for w, b in parameters], x).mean(-1) for j in range(self.settings.critics)]
+        return torch.stack(each)
 
     def action_gradients(self, critic: Tensor, observation: Tensor, action: Tensor) -> Tensor:
         """∇_a Q_j(s, a) of every critic, (critics, batch, act).

@@ -15,7 +15,7 @@ from engine.agents.adam import adam_, bias_corrections, correction
 from engine.agents.networks import Batch, Networks, glorot_uniform
 from engine.compute import Compute
 from engine.config import Sac
-from engine.pessimism import BellmanPenalty, critic_diversity, pessimistic_value
+from engine.pessimism import PENALTY_METRIC, BellmanPenalty, critic_diversity, pessimistic_value
 
 METRICS = (
     "policy/q",
@@ -72,8 +72,6 @@ class SAC:
         penalty: comes off the targets of model rows, where there is one.
     """
 
-    metrics: tuple[str, ...] = METRICS
-
     def __init__(
         self,
         observation_dim: int,
@@ -84,6 +82,7 @@ class SAC:
         penalty: BellmanPenalty | None = None,
     ) -> None:
         self.settings, self._penalty = settings, penalty
+        self.metrics: tuple[str, ...] = METRICS if penalty is None else (*METRICS, PENALTY_METRIC)
         self.networks = Networks(observation_dim, action_dim, settings)
         self.compute = compute
         n_actor, n_critic = self.networks.actor.size, self.networks.critic.size
@@ -125,7 +124,7 @@ class SAC:
             noise: as `noise` draws it.
 
         Returns:
-            the values of `METRICS` for this step, shape (5,), not synchronised with the host.
+            the values of `metrics` for this step, not synchronised with the host.
         """
         corrections = correction(self._corrections, self.updates)
         self.updates += 1
@@ -156,7 +155,8 @@ class SAC:
         target = td_target(networks, actor, target_critic, backed_up, batch, noise[0][0])
         if self._penalty is not None:
             s, a = batch.observation, batch.action
-            target = target - self._penalty(networks, actor, target_critic, s, a, (noise[1], noise[2]))
+            penalty = self._penalty(networks, actor, target_critic, s, a, (noise[1], noise[2]))
+            target = target - penalty
         critic_gradient, (j_q, q) = torch.func.grad_and_value(critic_loss, has_aux=True)(
             critic, networks, batch, target, settings.diversity
         )
@@ -170,7 +170,8 @@ class SAC:
         adam_(parameters, gradient, m, v, corrections, rates)
         new_critic = parameters[self._sections[0] : self._sections[0] + self._sections[1]]
         target_critic.lerp_(new_critic, settings.polyak)
-        return torch.stack([q, j_q, j_pi, alpha[0], -log_density])
+        metrics = torch.stack([q, j_q, j_pi, alpha[0], -log_density])
+        return metrics if self._penalty is None else torch.cat([metrics, penalty.mean()[None]])
 
     def state(self) -> dict[str, Tensor]:
         """Everything a checkpoint needs, as named tensors."""

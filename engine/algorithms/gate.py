@@ -2,31 +2,40 @@
 
 Stage 2 lifts policies that were learnt from mixed data and ruins those that are near an expert's already (Villaflor et al. 2020,
 table 1), and nobody who has only the batch can try which it is. The paper decides by the name of the dataset. `auto` decides by
-what the batch and the models say; whatever it decides, its evidence is recorded.
+what the batch and the models say. Wherever there is a model its evidence is recorded, whoever decides.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from engine.agents.awac import AWAC
 from engine.agents.fitted_q import fitted_q
-from engine.algorithms.stages import Training, uncertainty_of_data
-from engine.dynamics.calibration import model_returns
+from engine.agents.networks import Networks
+from engine.compute import Compute
+from engine.control import Diverged
+from engine.dynamics.calibration import MOST_DROPPED, model_returns
 from engine.dynamics.rollouts import ModelBuffer, Roller
-from engine.tasks import Task
+from engine.record import number, read_json, write_json
 
-# Batch states on which actions are compared, and start states of the rollouts that are.
+Generators = Callable[[str], torch.Generator]
+Poll = Callable[[], None]
+
+# Batch states on which actions are compared, and rollouts that are.
 STATES, ROLLOUTS = 10_000, 1000
 # Where uniformly random actions are this many times as uncertain as the batch's own, the batch is narrow, and what the model says
 # beside it is a guess; likewise where the policy's own rollouts are.
 MOST_RANDOM_U, MOST_ROLLOUT_U = 2.0, 1.5
 # After stage 2 the policy's median u may be at most so many times the data's 95th percentile.
 MOST_FINAL_U = 1.0
+# Fitted Q evaluation: faster targets than an agent's, since value has to spread over 1/(1 − γ) steps within its updates.
+FITTED_Q_LR, FITTED_Q_POLYAK, FITTED_Q_BATCH = 3e-4, 0.02, 256
 
 
 @dataclass(frozen=True)
@@ -38,128 +47,165 @@ class Decision:
     evidence: dict[str, float]
 
 
-def entered_by_name(task: Task) -> bool:
-    """The paper's choice: mixed datasets, halfcheetah-random and halfcheetah-medium; ant-angle and halfcheetah-jump are replay
-    buffers, so they count as mixed."""
-    return task.name.endswith("-medium-replay") or task.name in (
-        "halfcheetah-random",
-        "halfcheetah-medium",
-        "ant-angle",
-        "halfcheetah-jump",
-    )
+def keep(file: Path, which: str, decision: Decision) -> None:
+    """Write a decision beside those that `file` has: a later attempt of the run stands by it."""
+    decisions = read_json(file) or {}
+    write_json(file, decisions | {which: {"yes": decision.yes, "why": decision.why, "evidence": decision.evidence}})
 
 
-def enter_as_told(t: Training) -> Decision | None:
-    """The decision of `always`, `never`, and `paper` on a task of the paper; None where the evidence decides."""
-    how = t.config.mb2po.enter
-    if how in ("always", "never"):
-        return Decision(how == "always", f"mb2po.enter = {how}", {})
-    if how == "paper":
-        if not t.task.own:
-            return Decision(entered_by_name(t.task), f"the paper's choice for {t.task.name}", {})
-        t.recorder.event(
-            "gate", f"{t.task.name} is a task of your own, of which the paper says nothing: decided as auto"
-        )
-    return None
+def kept(file: Path, which: str) -> Decision | None:
+    """What an earlier attempt of the run decided; None where it did not come so far."""
+    recorded = (read_json(file) or {}).get(which)
+    if not isinstance(recorded, dict):
+        return None
+    evidence = {name: number(value) for name, value in recorded["evidence"].items()}
+    return Decision(bool(recorded["yes"]), str(recorded["why"]), evidence)
 
 
-def enter(t: Training, agent: AWAC, roller: Roller, told: Decision | None) -> Decision:
-    """Before stage 2: is the batch wide enough for the model to be trusted beside it?
+# --- before stage 2 ---------------------------------------------------------------------------------------------------------------
 
-    Where the decision is `told` already, the evidence and what `auto` would have made of it are given beside it.
 
-    Evidence:
+def entry_evidence(
+    networks: Networks, actor: Tensor, roller: Roller, rows: Tensor, length: int, generator: torch.Generator, poll: Poll
+) -> dict[str, float]:
+    """How wide the batch is, and how far stage 1's policy leaves it.
+
+    Args:
+        actor: stage 1's, flat.
+        rows: the dataset, packed.
+        length: h of the rollouts.
+
+    Returns:
         action_spread: RMS of a − mode π(s) over the batch.
         policy_u: median u(s, a ~ π) over that of the batch's own pairs.
         random_u: the same with uniformly random actions: how soon trust ends beside the batch.
-        rollout_u: the same along rollouts of h steps.
+        rollout_u: the same along rollouts of h steps; infinite where none stayed within the divergence guards.
     """
-    generator, o = t.generator("gate", "enter"), t.task.observation_dim
-    rows = t.rows[torch.randint(len(t.rows), (STATES,), generator=generator).to(t.rows.device)]
-    s, a = rows[:, :o], rows[:, o : o + t.task.action_dim]
-    noise = torch.randn(STATES, agent.networks.noise_dim, generator=generator).to(s.device)
-    sampled, _ = agent.networks.sample(agent.actor, s, noise)
+    o, end = networks.observation_dim, networks.observation_dim + networks.action_dim
+    drawn = rows[torch.randint(len(rows), (STATES,), generator=generator).to(rows.device)]
+    s, a = drawn[:, :o], drawn[:, o:end]
+    noise = torch.randn(STATES, networks.noise_dim, generator=generator).to(s.device)
     uniform = (2 * torch.rand(a.shape, generator=generator) - 1).to(s.device)
-    length = t.config.rollout.length
-    buffer = ModelBuffer(1, ROLLOUTS * length, t.rows.shape[1], str(t.rows.device))
-    rolled = roller.roll(agent.actor, s[:ROLLOUTS], length, buffer, generator, t.stop)
-    data_u = median(roller.uncertainty(s, a))
-    evidence = {
-        "action_spread": float((a - agent.networks.mode(agent.actor, s)).square().mean().sqrt()),
-        "policy_u": median(roller.uncertainty(s, sampled)) / data_u,
-        "random_u": median(roller.uncertainty(s, uniform)) / data_u,
-        "rollout_u": rolled.u_p50 / data_u,
+    sampled, _ = networks.sample(actor, s, noise)
+    of_the_data = float(roller.uncertainty(s, a).median())
+    return {
+        "action_spread": float((a - networks.mode(actor, s)).square().mean().sqrt()),
+        "policy_u": ratio(float(roller.uncertainty(s, sampled).median()), of_the_data),
+        "random_u": ratio(float(roller.uncertainty(s, uniform).median()), of_the_data),
+        "rollout_u": ratio(rollouts_u(roller, actor, rows, o, length, generator, poll), of_the_data),
     }
-    auto = may_enter(evidence)
-    if told is None:
-        return auto
-    return Decision(told.yes, f"{told.why} (auto: {'yes' if auto.yes else 'no'}, {auto.why})", evidence)
 
 
 def may_enter(evidence: dict[str, float]) -> Decision:
-    """The rule of `enter`."""
-    narrow = evidence["random_u"] > MOST_RANDOM_U
-    leaves = evidence["rollout_u"] > MOST_ROLLOUT_U
-    if narrow:
-        why = f"the batch is narrow: u of random actions is {evidence['random_u']:.2f} times the data's (at most {MOST_RANDOM_U:g})"
-    elif leaves:
-        why = (
-            f"rollouts leave the batch: u is {evidence['rollout_u']:.2f} times the data's (at most {MOST_ROLLOUT_U:g})"
-        )
-    else:
-        why = (
-            f"the batch is wide: u of random actions {evidence['random_u']:.2f}, of rollouts {evidence['rollout_u']:.2f} times "
-            "the data's"
-        )
-    return Decision(not (narrow or leaves), why, evidence)
+    """The rule before stage 2: the batch is wide, and the policy's rollouts stay in it."""
+    random, rollout = evidence["random_u"], evidence["rollout_u"]
+    if not random <= MOST_RANDOM_U:
+        why = f"the batch is narrow: u of random actions is {random:.2f} times the data's (at most {MOST_RANDOM_U:g})"
+        return Decision(False, why, evidence)
+    if not rollout <= MOST_ROLLOUT_U:
+        why = f"rollouts leave the batch: u is {rollout:.2f} times the data's (at most {MOST_ROLLOUT_U:g})"
+        return Decision(False, why, evidence)
+    why = f"the batch is wide: u of random actions {random:.2f}, of rollouts {rollout:.2f} times the data's"
+    return Decision(True, why, evidence)
 
 
-def recommend(t: Training, agent: AWAC, roller: Roller, first: Tensor, second: Tensor) -> Decision:
-    """After stage 2: is its policy the one to use? By the data and the models alone; yes for stage 2.
+# --- after stage 2 ----------------------------------------------------------------------------------------------------------------
 
-    Evidence, of stage 1 and stage 2 each:
-        bound_1, bound_2: penalised discounted model return from the batch's start states.
-        fitted_q_1, fitted_q_2: fitted Q evaluation on the batch, at its start states.
-        u_2: median u of stage 2's rollouts over the data's 95th percentile.
+
+def outcome_evidence(
+    networks: Networks,
+    first: Tensor,
+    second: Tensor,
+    roller: Roller,
+    rows: Tensor,
+    starts: Tensor,
+    data_p95: float,
+    length: int,
+    returns: tuple[int, int],
+    updates: int,
+    largest_reward: float,
+    compute: Compute,
+    generators: Generators,
+    poll: Poll,
+) -> dict[str, float]:
+    """What model and data say of both stages' policies; the same start states, noise and initial critics for both.
 
     Args:
         first, second: flat actors.
+        roller: the penalised model.
+        starts: the batch's start states, (n, obs).
+        data_p95: the 95th percentile of u on the data.
+        length: h of the rollouts on which u is taken.
+        returns: rollouts and steps of the model returns.
+        updates: of each fitted Q evaluation.
+        largest_reward: of the batch, in size.
+        generators: a fresh stream by name.
+
+    Returns:
+        bound_1, bound_2: mean penalised discounted model return; −inf where more than 1 % of the rollouts diverged.
+        bound_stderr: standard error of their difference.
+        dropped_1, dropped_2: shares that diverged.
+        fitted_q_1, fitted_q_2: fitted Q evaluation at the start states; −inf where it exceeds what the rewards could ever be worth.
+        u_2: median u of stage 2's rollouts over the data's 95th percentile.
     """
-    settings, awac = t.config.evaluation, t.config.awac
-    starts = torch.from_numpy(t.dataset.start_states).to(t.rows.device)
-    evidence: dict[str, float] = {}
+    count, steps = returns
+    discount, evidence, variance = networks.settings.discount, dict[str, float](), 0.0
+    most = largest_reward / (1 - discount) if discount < 1 else math.inf
     for name, actor in (("1", first), ("2", second)):
-        generator = t.generator("gate", "recommend")  # the same for both: they are compared
-        drawn = starts[
-            torch.randint(len(starts), (settings.calibration_starts,), generator=generator).to(starts.device)
-        ]
-        steps = settings.calibration_steps
-        returns = model_returns(roller, actor, drawn, steps, awac.discount, generator, t.stop)
-        kept = returns.penalised[~returns.dropped]
-        evidence[f"bound_{name}"] = float(np.mean(kept)) if len(kept) else float("-inf")
-        updates, sizes = t.config.mb2po.fitted_q_updates, (awac.critic_lr, awac.polyak, awac.batch_size)
-        critic = fitted_q(agent.networks, actor, t.rows, *sizes, updates, t.compute, generator, t.stop)
-        values = agent.networks.q(critic, starts, agent.networks.mode(actor, starts))
-        evidence[f"fitted_q_{name}"] = float(values.mean())
-    generator, length = t.generator("gate", "rollouts"), t.config.rollout.length
-    buffer = ModelBuffer(1, ROLLOUTS * length, t.rows.shape[1], str(t.rows.device))
-    begin = t.rows[torch.randint(len(t.rows), (ROLLOUTS,), generator=generator).to(t.rows.device)]
-    rolled = roller.roll(second, begin[:, : t.task.observation_dim], length, buffer, generator, t.stop)
-    evidence["u_2"] = rolled.u_p50 / float(torch.quantile(uncertainty_of_data(t, roller), 0.95))
-    return may_recommend(evidence)
+        generator = generators("model returns")
+        drawn = starts[torch.randint(len(starts), (count,), generator=generator).to(starts.device)]
+        model = model_returns(roller, actor, drawn, steps, discount, generator, poll)
+        whole = model.penalised[~model.dropped]
+        believed = model.dropped.mean() <= MOST_DROPPED
+        evidence[f"dropped_{name}"] = float(model.dropped.mean())
+        evidence[f"bound_{name}"] = float(whole.mean()) if believed else -math.inf
+        variance += float(whole.var(ddof=1)) / len(whole) if believed and len(whole) > 1 else 0.0
+        sizes = (FITTED_Q_LR, FITTED_Q_POLYAK, FITTED_Q_BATCH)
+        critic = fitted_q(networks, actor, rows, *sizes, updates, compute, generators("fitted Q"), poll)
+        value = float(networks.q(critic, starts, networks.mode(actor, starts)).mean())
+        evidence[f"fitted_q_{name}"] = value if abs(value) <= most else -math.inf
+    evidence["bound_stderr"] = float(np.sqrt(variance))
+    lives = rollouts_u(roller, second, rows, networks.observation_dim, length, generators("rollouts"), poll)
+    evidence["u_2"] = ratio(lives, data_p95)
+    return evidence
 
 
 def may_recommend(evidence: dict[str, float]) -> Decision:
-    """The rule of `recommend`."""
-    bounds = f"penalised model return {evidence['bound_1']:.4g} → {evidence['bound_2']:.4g}"
-    fitted = f"fitted Q {evidence['fitted_q_1']:.4g} → {evidence['fitted_q_2']:.4g}"
-    if evidence["u_2"] > MOST_FINAL_U:
-        return Decision(
-            False, f"stage 2 lives where the model is unsure: u {evidence['u_2']:.2f} of the data's p95", evidence
-        )
-    yes = evidence["bound_2"] > evidence["bound_1"] and evidence["fitted_q_2"] > evidence["fitted_q_1"]
-    return Decision(yes, f"{bounds}, {fitted}", evidence)
+    """The rule after stage 2: its policy lives where the model is sure, and model and data both find it better."""
+    if not evidence["u_2"] <= MOST_FINAL_U:
+        why = f"stage 2 lives where the model is unsure: u is {evidence['u_2']:.2f} times the data's p95 (at most {MOST_FINAL_U:g})"
+        return Decision(False, why, evidence)
+    why = ", ".join(
+        f"{title} {evidence[f'{name}_1']:.4g} → {evidence[f'{name}_2']:.4g}"
+        for name, title in (("bound", "penalised model return"), ("fitted_q", "fitted Q"))
+    )
+    in_the_model = evidence["bound_2"] > evidence["bound_1"] + evidence["bound_stderr"]
+    return Decision(in_the_model and evidence["fitted_q_2"] > evidence["fitted_q_1"], why, evidence)
 
 
-def median(u: Tensor) -> float:
-    return float(u.median())
+# --- both -------------------------------------------------------------------------------------------------------------------------
+
+
+def rollouts_u(
+    roller: Roller,
+    actor: Tensor,
+    rows: Tensor,
+    observation_dim: int,
+    length: int,
+    generator: torch.Generator,
+    poll: Poll,
+) -> float:
+    """Median u of rollouts from batch states; infinite where none stayed within the divergence guards."""
+    starts = rows[torch.randint(len(rows), (ROLLOUTS,), generator=generator).to(rows.device), :observation_dim]
+    buffer = ModelBuffer(1, ROLLOUTS * length, rows.shape[1], str(rows.device))
+    try:
+        return roller.roll(actor, starts, length, buffer, generator, poll).u_p50
+    except Diverged:
+        return math.inf
+
+
+def ratio(u: float, of: float) -> float:
+    """u over another u; 1 where both are 0."""
+    if of > 0:
+        return u / of
+    return 1.0 if u == 0 else math.inf

@@ -12,6 +12,10 @@ use after it.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
 from engine import checkpoint
@@ -21,34 +25,39 @@ from engine.algorithms.batches import ModelBatches, RealBatches
 from engine.algorithms.gate import Decision
 from engine.algorithms.model_free import make_awac
 from engine.algorithms.mopo import bellman_penalty, make_roller
-from engine.algorithms.stages import FINAL, Training, final_evaluation, fit_dynamics, improve_policy
+from engine.algorithms.stages import (
+    FINAL,
+    Training,
+    final_evaluation,
+    fit_dynamics,
+    improve_policy,
+    uncertainty_of_data,
+)
 from engine.dynamics.ensemble import Model
+from engine.dynamics.rollouts import Roller
+from engine.plan import fine_tunes
 from engine.policy import Policy
 from engine.record import CHECKPOINTS
 
-# What stage 1 leaves: the agent whole, and both stages' policies.
-AGENT, STAGE1, STAGE2 = "agent.safetensors", "stage1.safetensors", "stage2.safetensors"
+# What stage 1 leaves: the agent whole, and its policy; what stage 2 leaves; what the gate decided.
+AGENT, STAGE1, STAGE2, GATE = "agent.safetensors", "stage1.safetensors", "stage2.safetensors", "gate.json"
 
 
 def mb2po(t: Training) -> None:
     """Both stages and the gate between and after them; the recommended policy is the run's final one."""
-    agent, first = behaviour_regularised(t)
-    told = gate.enter_as_told(t)
-    if told is not None and not told.yes:
-        tell(t, "enter", told)
-        finish(t, {"stage1": first}, "stage1", {"enter": told})
+    first_agent, first = behaviour_regularised(t)
+    if fine_tunes(t.config) is False:
+        entered = decided(t, "enter", lambda: Decision(False, told(t), {}))
+        finish(t, {"stage1": first}, "stage1", {"enter": entered})
         return
     model = fit_dynamics(t)
-    roller = make_roller(t, model, agent.networks, t.config.rollout.coefficient)
-    entered = gate.enter(t, agent, roller, told)
-    tell(t, "enter", entered)
+    roller = make_roller(t, model, first_agent.networks, t.config.rollout.coefficient, for_training=False)
+    entered = decided(t, "enter", lambda: enter(t, first_agent, roller))
     if not entered.yes:
         finish(t, {"stage1": first}, "stage1", {"enter": entered})
         return
-    first_actor = agent.actor.detach().clone()
-    second, second_actor = fine_tuned(t, agent, model)
-    recommended = gate.recommend(t, agent, roller, first_actor, second_actor)
-    tell(t, "recommend", recommended)
+    agent, second = fine_tuned(t, first_agent, model)
+    recommended = decided(t, "recommend", lambda: recommend(t, first_agent.actor, agent, roller))
     chosen = "stage2" if recommended.yes else "stage1"
     finish(t, {"stage1": first, "stage2": second}, chosen, {"enter": entered, "recommend": recommended})
 
@@ -67,8 +76,8 @@ def behaviour_regularised(t: Training) -> tuple[AWAC, Policy]:
     return agent, policy
 
 
-def fine_tuned(t: Training, first: AWAC, model: Model) -> tuple[Policy, Tensor]:
-    """Stage 2: policy and Q go on inside the penalised model; the policy, and its flat actor."""
+def fine_tuned(t: Training, first: AWAC, model: Model) -> tuple[AWAC, Policy]:
+    """Stage 2: policy and Q go on inside the penalised model; the agent, and its policy."""
     settings, size = t.config.rollout, t.config.awac.batch_size
     agent = make_awac(t, bellman_penalty(t, model, settings.coefficient, size))
     agent.load_state(first.state())
@@ -77,31 +86,86 @@ def fine_tuned(t: Training, first: AWAC, model: Model) -> tuple[Policy, Tensor]:
     what = f"AWAC in the model, λ = {settings.coefficient:g}, h = {settings.length}"
     policy = improve_policy(t, agent, batches, roller, what, stage="finetune")
     policy.save(t.folder / CHECKPOINTS / STAGE2)
-    return policy, agent.actor
+    return agent, policy
 
 
-def tell(t: Training, which: str, decision: Decision) -> None:
-    """The gate's decision and its evidence, as an event and as metrics."""
+# --- the gate ---------------------------------------------------------------------------------------------------------------------
+
+
+def told(t: Training) -> str:
+    """Why the configuration alone decides."""
+    how = t.config.mb2po.enter
+    return f"the paper's choice for {t.task.name}" if how == "paper" else f"mb2po.enter = {how}"
+
+
+def enter(t: Training, agent: AWAC, roller: Roller) -> Decision:
+    """Before stage 2: by the configuration where that decides, else by the evidence, which is told in either case."""
+    given, length = fine_tunes(t.config), t.config.rollout.length
+    evidence = gate.entry_evidence(
+        agent.networks, agent.actor, roller, t.rows, length, t.generator("gate", "enter"), t.stop
+    )
+    auto = gate.may_enter(evidence)
+    if given is not None:
+        return Decision(given, f"{told(t)} (auto: {'yes' if auto.yes else 'no'}, {auto.why})", evidence)
+    if t.config.mb2po.enter == "paper":
+        return Decision(auto.yes, f"the paper says nothing of your own data, so by the evidence: {auto.why}", evidence)
+    return auto
+
+
+def recommend(t: Training, first: Tensor, agent: AWAC, roller: Roller) -> Decision:
+    """After stage 2: is its policy the one to use?"""
+    settings = t.config.evaluation
+
+    def poll() -> None:
+        t.stop()
+        t.progress.update(1.0, "weighing both policies")
+
+    evidence = gate.outcome_evidence(
+        agent.networks,
+        first,
+        agent.actor,
+        roller,
+        t.rows,
+        torch.from_numpy(t.dataset.start_states).to(t.rows.device),
+        float(torch.quantile(uncertainty_of_data(t, roller), 0.95)),
+        t.config.rollout.length,
+        (settings.calibration_starts, settings.calibration_steps),
+        t.config.mb2po.fitted_q_updates,
+        float(abs(t.dataset.rewards).max()),
+        t.compute,
+        functools.partial(t.generator, "gate"),
+        poll,
+    )
+    return gate.may_recommend(evidence)
+
+
+def decided(t: Training, which: str, decide: Callable[[], Decision]) -> Decision:
+    """The decision of an earlier attempt, by which the run stands, or a new one, told as an event and by its figures."""
+    file = t.folder / CHECKPOINTS / GATE
+    if (earlier := gate.kept(file, which)) is not None:
+        return earlier
+    decision = decide()
     answer = {
         "enter": ("stays with stage 1", "enters stage 2"),
         "recommend": ("recommends stage 1", "recommends stage 2"),
     }
-    if which == "enter" and t.is_past("dynamics"):
-        return  # an earlier attempt said it
     t.recorder.event("gate", f"{answer[which][decision.yes]}: {decision.why}", which=which, yes=decision.yes)
-    t.recorder.metrics(
-        {f"gate/{name}": value for name, value in decision.evidence.items()} | {f"gate/{which}": float(decision.yes)}
-    )
+    figures = {f"gate/{name}": value for name, value in decision.evidence.items()}
+    t.recorder.metrics(figures | {f"gate/{which}": float(decision.yes)})
+    gate.keep(file, which, decision)
+    return decision
 
 
 def finish(t: Training, policies: dict[str, Policy], recommended: str, decisions: dict[str, Decision]) -> None:
     """Score the policies of both stages; the recommended one is the run's."""
-    policy = policies[recommended]
+    policy, stage1_epochs = policies[recommended], t.config.mb2po.stage1_epochs
     policy.save(t.folder / CHECKPOINTS / FINAL)
-    in_stage1 = -(-t.config.mb2po.stage1_epochs // t.config.evaluation.every)
-    evaluations = t.evaluations[:in_stage1] if recommended == "stage1" else t.evaluations[in_stage1:]
-    told = {
+    in_stage1 = -(-stage1_epochs // t.config.evaluation.every)
+    first = recommended == "stage1"
+    evaluations = t.evaluations[:in_stage1] if first else t.evaluations[in_stage1:]
+    epochs = t.epochs if "stage2" in policies else stage1_epochs
+    said = {
         which: {"yes": decision.yes, "why": decision.why, "evidence": decision.evidence}
         for which, decision in decisions.items()
     }
-    final_evaluation(t, policy, policies, evaluations, recommended=recommended, gate=told)
+    final_evaluation(t, policy, policies, evaluations, epochs, recommended=recommended, gate=said)

@@ -40,12 +40,17 @@ def bellman_penalty(t: Training, model: Model, coefficient: float, batch_size: i
     return BellmanPenalty(model, coefficient, settings.penalty_samples, real_rows(settings, batch_size))
 
 
-def make_roller(t: Training, model: Model, networks: Networks, coefficient: float) -> Roller:
-    """Rollouts of an agent's policies in the model, with the penalty where it comes off the reward."""
+def make_roller(t: Training, model: Model, networks: Networks, coefficient: float, for_training: bool = True) -> Roller:
+    """Rollouts of an agent's policies in the model.
+
+    Args:
+        for_training: with the penalty off the reward only where the configuration has it there, and with the limit on u; else for
+            judging a policy: the penalty is off the reward, and rollouts go wherever they lead.
+    """
     settings = t.config.rollout
     limits = data_range(t.rows, t.task.observation_dim, t.task.action_dim) if settings.clip else None
-    off_the_reward = coefficient if settings.penalty == "reward" else 0.0
+    off_the_reward = coefficient if settings.penalty == "reward" or not for_training else 0.0
     roller = Roller(networks, model, t.task.termination, settings.uncertainty, off_the_reward, t.compute, limits)
-    if settings.cut_quantile:
+    if settings.cut_quantile and for_training:
         roller.limit = uncertainty_limit(uncertainty_of_data(t, roller), settings.cut_quantile)
     return roller

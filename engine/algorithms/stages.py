@@ -50,6 +50,13 @@ DATA_UNCERTAINTY_ROWS = 10_000
 LAST_EVALUATIONS = 10
 # The policy that a run ends with, in its folder of checkpoints.
 FINAL = "final.safetensors"
+# What calibration says of a penalty on the reward.
+OF_THE_REWARDS_PENALTY = (
+    "eval/model_return_penalised",
+    "calibration/lower_bound",
+    "calibration/margin",
+    "calibration/penalty_share",
+)
 # Losses are looked at this often: a NaN is found near its step, and a device is seldom waited for.
 CHECK_EVERY = 100
 
@@ -263,16 +270,17 @@ def fit_ensemble(t: Training, own: Path) -> Saved:
     def after_step(finished: int, share: float) -> None:
         t.stop()
         planned = planned_epochs or max(PLANNED_DYNAMICS_EPOCHS, finished + settings.patience)
-        t.progress.update((finished + share) / planned, f"epoch {finished + 1}/{planned}")
+        t.progress.update(min(1.0, (finished + share) / planned), f"epoch {finished + 1}/{math.ceil(planned)}")
 
     # A row whose s' is not known trains no model.
     known = t.config.dataset.next_observations == "shifted" or t.dataset.terminal_next_observations
     rows = t.rows if known else t.rows[t.rows[:, -1] == 0]
     if known and not t.dataset.terminal_next_observations and bool(rows[-1, -1]):
         rows = rows[:-1]  # the last row has no next one from which its s' could be shifted
-    planned_epochs = settings.max_epochs
+    planned_epochs: float = settings.max_epochs
     if settings.steps:
-        planned_epochs = math.ceil(settings.steps / max(1, len(rows) // settings.batch_size))
+        held_out = min(int(len(rows) * settings.holdout_fraction), settings.holdout_max)
+        planned_epochs = settings.steps / max(1, (len(rows) - held_out) // settings.batch_size)
     sizes = (t.task.observation_dim, t.task.action_dim)
     model, val_loss, best_epoch = fit(rows, *sizes, settings, t.config.seed, t.compute, on_epoch, after_step, resumed)
     tensors = {"parameters": model.parameters, "mean": model.normaliser.mean, "std": model.normaliser.std}
@@ -425,7 +433,8 @@ def rollout_metrics(rolled: Round) -> dict[str, float]:
 
 def provenance(t: Training, epoch: int) -> dict[str, Any]:
     """What a policy file says of its origin."""
-    return {"task": t.task.name, "algorithm": t.config.algorithm, "seed": t.config.seed, "epoch": epoch}
+    about = {"task": t.task.name, "algorithm": t.config.algorithm, "seed": t.config.seed}
+    return {**about, "stage": t.recorder.stage, "epoch": epoch}
 
 
 # --- evaluate ---------------------------------------------------------------------------------------------------------------------
@@ -456,6 +465,8 @@ def record_calibration(t: Training, agent: Agent, roller: Roller, real: Episodes
     starts, steps = settings.calibration_starts, settings.calibration_steps
     discount, generator = agent.networks.settings.discount, t.generator("calibration", epoch)
     found = calibrate(roller, agent.actor, t.dataset, real, starts, steps, discount, generator, t.stop)
+    if t.config.rollout.penalty != "reward":  # what comes off the targets is no part of a return
+        found = {name: value for name, value in found.items() if name not in OF_THE_REWARDS_PENALTY}
     t.recorder.metrics(found, epoch)
 
 
@@ -482,33 +493,32 @@ def final_evaluation(
     policy: Policy,
     others: Mapping[str, Policy] | None = None,
     evaluations: Sequence[Scores] | None = None,
+    epochs: int | None = None,
     **more: Any,
 ) -> None:
     """The final policy's score over many episodes, and result.json: the run is finished.
 
     Args:
         others: policies of the run by name, scored in the same way, for result.json's "policies"; the final one may be among them.
-        evaluations: those of the final policy's stage, where not all are.
+        evaluations, epochs: those of the final policy's stage, where not all are.
         more: what else result.json is to say.
     """
     begun, episodes = time.perf_counter(), t.config.evaluation.final_episodes
     others = others or {}
+    to_play = 1 + sum(other is not policy for other in others.values())
     t.progress.begin("evaluation", f"{episodes} episodes of the final policy")
 
     def played(policy: Policy, number: int, name: str) -> Scores:
         def after_step(finished: int) -> None:
             t.stop()
-            t.progress.update(
-                (number + finished / episodes) / (1 + len(others)), f"{finished}/{episodes} episodes of {name}"
-            )
+            t.progress.update((number + finished / episodes) / to_play, f"{finished}/{episodes} episodes of {name}")
 
         stream = (t.config.seed, "evaluation", "final")
         return score(run_episodes(t.env, deterministic(policy), episodes, stream, after_step), t.task)
 
-    final = played(policy, 0, "the final policy")
-    scored = {
-        name: final if other is policy else played(other, i, name) for i, (name, other) in enumerate(others.items(), 1)
-    }
+    final, scored = played(policy, 0, "the final policy"), {}
+    for name, other in others.items():
+        scored[name] = final if other is policy else played(other, 1, name)
     for name, values in scored.items():
         t.recorder.event("evaluation", f"{name}: {describe(values)} ({episodes} episodes)")
     record_scores(t, final, t.epochs)
@@ -518,7 +528,7 @@ def final_evaluation(
     t.recorder.summary(force=True, score_last=final["normalized_score"], return_last=final["return"])
     t.progress.finish()
     t.recorder.result(
-        epochs=t.epochs,
+        epochs=epochs or t.epochs,
         final=final,
         mean_last_10={
             "return": mean_of(last, "return"),

@@ -211,7 +211,7 @@ class Roller:
     def evaluation_step(
         self, actor: Tensor, s: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """A model step of the policy as it is evaluated, with `Networks.mode`; otherwise as rollouts take it.
+        """A model step of the policy as it is evaluated, with `Networks.mode`; otherwise as rollouts take it, without their limit.
 
         Not compiled, so that a hundred rows cost no padded chunk; meant for a few thousand at most.
 
@@ -245,7 +245,7 @@ class Roller:
             more: gives as many further ones; with it, rollouts are begun until exactly `transitions` are kept.
 
         Raises:
-            Diverged: of one batch of rollouts nothing was kept.
+            Diverged: of a whole batch of rollouts nothing was kept.
         """
         buffer.begin_round()
         tally = Tally(self.coefficient)
@@ -271,7 +271,8 @@ class Roller:
                 )
             if more is None or tally.kept == transitions:
                 return tally.round()
-            starts = more(-(-(transitions - tally.kept) // length))
+            # Never a few alone: all of them might be cut. A chunk costs the same however few of its rows count.
+            starts = more(max(CHUNK, -(-(transitions - tally.kept) // length)))
 
 
 class Tally:

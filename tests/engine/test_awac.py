@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,12 +23,16 @@ from engine.agents.awac import (
 )
 from engine.agents.fitted_q import fitted_q
 from engine.agents.networks import Batch, Networks, mixture_log_density, sample_mixture
-from engine.algorithms.gate import entered_by_name, may_enter, may_recommend
+from engine.algorithms import gate
+from engine.algorithms.gate import Decision, may_enter, may_recommend
 from engine.algorithms.online_sac import snapshot
 from engine.compute import Compute
-from engine.config import Awac
+from engine.config import Awac, Dynamics, TrainConfig, resolve
+from engine.dynamics.ensemble import Ensemble, Model, Normaliser
+from engine.dynamics.rollouts import Roller
+from engine.plan import fine_tunes, planned_work
 from engine.policy import Policy
-from engine.tasks import all_tasks, task
+from engine.tasks import TASKS
 
 OBS, ACT, ROWS = 3, 2, 16
 WIDTH = 2 * OBS + ACT + 2
@@ -103,7 +108,7 @@ def test_one_component_is_the_gaussian_policy() -> None:
     torch.testing.assert_close(networks.mode(actor, s), networks.sample(actor, s, torch.zeros_like(noise))[0])
 
 
-def test_the_numpy_policy_acts_as_the_agents_networks_do(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_numpy_policy_acts_as_the_agents_networks_do(tmp_path: Path) -> None:
     agent = AWAC(OBS, ACT, SETTINGS, PLAIN, seeded(1))
     agent.parameters.add_(0.5 * torch.randn(len(agent.parameters), generator=seeded(2)))
     s = torch.randn(200, OBS, generator=seeded(8))
@@ -270,28 +275,39 @@ def test_a_compiled_update_is_the_same_update() -> None:
 # --- fitted Q evaluation ----------------------------------------------------------------------------------------------------------
 
 
-def test_fitted_q_finds_the_value_of_a_policy_in_a_chain() -> None:
-    """s' = s, r = −(a − ½)², γ = ½: a policy that always does tanh(m) is worth r(tanh m)/(1 − γ)."""
-    settings = dataclasses.replace(SETTINGS, discount=0.5, hidden=(32,), components=1)
-    networks = Networks(1, 1, settings)
+def constant_action(networks: Networks, action: float) -> Tensor:
+    """A flat actor that always does tanh⁻¹'s image of `action`, with hardly any noise."""
     actor = torch.zeros(networks.actor.size)
     views = networks.actor.views(actor)
-    last = max(name for name in views if name.endswith("bias"))
-    views[last][0] = math.atanh(0.2)  # μ
+    last = views[max(name for name in views if name.endswith("bias"))]
+    last[: networks.action_dim], last[networks.action_dim :] = math.atanh(action), -5.0
+    return actor
+
+
+def test_fitted_q_finds_the_value_of_a_policy_in_a_chain() -> None:
+    """s' = s, r = −(a − ½)², γ = 0.9: a policy that always does a is worth r(a)/(1 − γ)."""
+    settings = dataclasses.replace(SETTINGS, discount=0.9, hidden=(32,), components=1)
+    networks = Networks(1, 1, settings)
+    actor = constant_action(networks, 0.2)
     a = 2 * torch.rand(4000, 1, generator=seeded(3)) - 1
     s = torch.zeros(4000, 1)
     rows = torch.cat([s, a, -((a - 0.5) ** 2), s, torch.zeros(4000, 1)], dim=1)
-    critic = fitted_q(networks, actor, rows, 3e-3, 0.02, 128, 3000, PLAIN, seeded(4), lambda: None)
+    critic = fitted_q(networks, actor, rows, 3e-3, gate.FITTED_Q_POLYAK, 128, 4000, PLAIN, seeded(4), lambda: None)
     start = torch.zeros(1, 1)
     value = float(networks.q(critic, start, networks.mode(actor, start)).mean())
-    assert value == pytest.approx(-(0.3**2) / 0.5, abs=0.02)
+    assert value == pytest.approx(-(0.3**2) / 0.1, abs=0.1)
 
 
 # --- the gate ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_the_paper_enters_by_the_tasks_name() -> None:
-    entered = {name for name, entry in all_tasks().items() if not entry.own and entered_by_name(entry)}
+def configured(enter: str, name: str, source: str | None = None) -> TrainConfig:
+    values = {"task": name, "algorithm": "mb2po", "mb2po.enter": enter}
+    return resolve([("test", values | ({"dataset.source": source} if source else {}))]).config
+
+
+def test_the_paper_enters_by_the_datasets_name_and_says_nothing_of_other_data() -> None:
+    entered = {name for name in TASKS if fine_tunes(configured("paper", name))}
     assert entered == {
         "ant-angle",
         "halfcheetah-jump",
@@ -301,19 +317,113 @@ def test_the_paper_enters_by_the_tasks_name() -> None:
         "hopper-medium-replay",
         "walker2d-medium-replay",
     }
-    assert entered_by_name(task("hopper-mixed"))
+    assert fine_tunes(configured("paper", "hopper-medium")) is False
+    assert fine_tunes(configured("paper", "hopper-mixed", "d4rl:hopper-medium-replay-v2"))
+    for source in (
+        "/data/mine.hdf5",
+        "training:/runs/x",
+        "d4rl:hopper-medium-replay-v2",
+        "minari:mujoco/hopper/medium-v0",
+    ):
+        assert fine_tunes(configured("paper", "hopper-medium", source)) is None
+    assert fine_tunes(configured("auto", "ant-angle")) is None
+    assert (fine_tunes(configured("always", "hopper-expert")), fine_tunes(configured("never", "ant-angle"))) == (
+        True,
+        False,
+    )
+
+
+def test_a_gate_that_is_known_to_stay_shut_costs_nothing() -> None:
+    shut, auto = (planned_work(configured(enter, "hopper-medium"), False) for enter in ("never", "auto"))
+    assert (shut["dynamics"], shut["finetune"]) == (0.0, 0.0)
+    assert auto["dynamics"] > 0 < auto["finetune"]
+    assert list(shut) == list(auto) == ["policy", "dynamics", "finetune", "evaluation"]
 
 
 def test_a_narrow_batch_and_rollouts_that_leave_it_keep_the_gate_shut() -> None:
     wide = {"action_spread": 0.5, "policy_u": 1.0, "random_u": 1.2, "rollout_u": 1.1}
     assert may_enter(wide).yes
-    assert not may_enter({**wide, "random_u": 5.0}).yes
-    assert not may_enter({**wide, "rollout_u": 5.0}).yes
+    for bad in (5.0, math.inf, math.nan):
+        assert not may_enter({**wide, "random_u": bad}).yes
+        assert not may_enter({**wide, "rollout_u": bad}).yes
     assert "narrow" in may_enter({**wide, "random_u": 5.0}).why
 
 
 def test_stage_two_is_recommended_where_model_and_data_agree_on_it() -> None:
-    better = {"bound_1": 10.0, "bound_2": 20.0, "fitted_q_1": 12.0, "fitted_q_2": 22.0, "u_2": 0.5}
+    better = {"bound_1": 10.0, "bound_2": 20.0, "bound_stderr": 1.0, "fitted_q_1": 12.0, "fitted_q_2": 22.0, "u_2": 0.5}
     assert may_recommend(better).yes
-    for worse in ({"bound_2": 5.0}, {"fitted_q_2": 5.0}, {"u_2": 3.0}):
+    for worse in ({"bound_2": 5.0}, {"bound_2": 10.5}, {"fitted_q_2": 5.0}, {"u_2": 3.0}, {"u_2": math.nan}):
         assert not may_recommend(better | worse).yes
+    for missing in ({"bound_2": -math.inf}, {"bound_1": math.nan}, {"fitted_q_2": math.nan}, {"fitted_q_2": -math.inf}):
+        assert not may_recommend(better | missing).yes
+
+
+def test_a_decision_is_kept_with_figures_of_any_size(tmp_path: Path) -> None:
+    decision = Decision(True, "so", {"bound_1": -math.inf, "u_2": 0.25})
+    gate.keep(tmp_path / "gate.json", "enter", decision)
+    gate.keep(tmp_path / "gate.json", "recommend", dataclasses.replace(decision, yes=False))
+    assert gate.kept(tmp_path / "gate.json", "enter") == decision
+    assert gate.kept(tmp_path / "gate.json", "recommend") == dataclasses.replace(decision, yes=False)
+    assert gate.kept(tmp_path / "none.json", "enter") is None
+
+
+def world(noise_at_action: float = 0.0) -> tuple[Networks, Roller, Tensor]:
+    """s' = s, r = a₀, in a fitted model's clothes; log σ² = −4 + `noise_at_action`·|a₀|. The data: |a₀| ≤ 0.3, all s near 0."""
+    settings = dataclasses.replace(SETTINGS, discount=0.9, hidden=(32,), components=1)
+    networks = Networks(OBS, ACT, settings)
+    ensemble = Ensemble(OBS, ACT, Dynamics(members=1, elites=1, hidden=(2,), weight_decay=(0.0,) * 3))
+    flat = torch.zeros(ensemble.layout.size)
+    views = ensemble.layout.views(flat)
+    # Two swish units see ±10·a₀, so that their sum is 10·|a₀| nearly and their difference 10·a₀ exactly.
+    views["trunk0/weight"][0, OBS, 0], views["trunk0/weight"][0, OBS, 1] = 10.0, -10.0
+    views["mean/weight"][0, 0, 0], views["mean/weight"][0, 1, 0] = 0.1, -0.1
+    views["log_variance/weight"].fill_(noise_at_action / 10)
+    views["log_variance/bias"].fill_(-4.0)
+    views["max_log_variance"].fill_(20.0)
+    views["min_log_variance"].fill_(-20.0)
+    model = Model(ensemble, flat, Normaliser(torch.zeros(OBS + ACT), torch.ones(OBS + ACT)), (0,))
+    roller = Roller(networks, model, "never", "max_aleatoric", 0.1, PLAIN)
+    a = 0.6 * torch.rand(3000, ACT, generator=seeded(1)) - 0.3
+    s = 0.01 * torch.randn(3000, OBS, generator=seeded(2))
+    rows = torch.cat([s, a, a[:, :1], s, torch.zeros(3000, 1)], dim=1)
+    return networks, roller, rows
+
+
+def test_entry_evidence_in_a_world_that_grows_uncertain_with_the_action() -> None:
+    networks, roller, rows = world(noise_at_action=5.0)
+    near, far = constant_action(networks, 0.1), constant_action(networks, 0.9)
+    stays, leaves = (
+        gate.entry_evidence(networks, actor, roller, rows, 3, seeded(5), lambda: None) for actor in (near, far)
+    )
+    u = [float(roller.uncertainty(torch.zeros(1, OBS), torch.tensor([[a, 0.0]]))) for a in (0.1, 0.15, 0.5, 0.9)]
+    assert stays["random_u"] == leaves["random_u"] == pytest.approx(u[2] / u[1], rel=0.1)  # the medians of |a₀|
+    assert stays["policy_u"] == pytest.approx(u[0] / u[1], rel=0.1)
+    assert leaves["policy_u"] == pytest.approx(u[3] / u[1], rel=0.1)
+    assert leaves["rollout_u"] == pytest.approx(u[3] / u[1], rel=0.1)
+    assert stays["action_spread"] == pytest.approx(math.sqrt((0.03 + 0.01 + 0.03 + 0.01) / 2), rel=0.05)
+    diverging = torch.cat([torch.full((100, OBS), 1e6), rows[:100, OBS:]], dim=1)
+    assert gate.entry_evidence(networks, near, roller, diverging, 3, seeded(5), lambda: None)["rollout_u"] == math.inf
+
+
+def test_outcome_evidence_tells_the_better_policy_from_the_worse_one() -> None:
+    networks, roller, rows = world()
+    worse, better = constant_action(networks, -0.2), constant_action(networks, 0.2)
+    u = float(roller.uncertainty(torch.zeros(1, OBS), torch.zeros(1, ACT)))
+
+    def evidence(first: Tensor, second: Tensor) -> dict[str, float]:
+        return gate.outcome_evidence(
+            networks, first, second, roller, rows, rows[:50, :OBS], u, 3, (20, 30), 3000, 0.3, PLAIN,
+            lambda name: seeded(len(name)), lambda: None,
+        )  # fmt: skip
+
+    found = evidence(worse, better)
+    horizon = (1 - 0.9**30) / 0.1
+    assert found["bound_1"] == pytest.approx((-0.2 - 0.1 * u) * horizon, abs=0.5)
+    assert found["bound_2"] == pytest.approx((0.2 - 0.1 * u) * horizon, abs=0.5)
+    assert found["fitted_q_1"] == pytest.approx(-2.0, abs=0.5)
+    assert found["fitted_q_2"] == pytest.approx(2.0, abs=0.5)
+    assert 0 < found["bound_stderr"] < 0.5
+    assert found["u_2"] == pytest.approx(1.0, rel=0.01)
+    assert (found["dropped_1"], found["dropped_2"]) == (0.0, 0.0)
+    assert may_recommend(found | {"u_2": 0.9}).yes
+    assert not may_recommend(evidence(better, worse) | {"u_2": 0.9}).yes

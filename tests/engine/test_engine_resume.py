@@ -26,7 +26,7 @@ def config(**more: object) -> TrainConfig:
             "evaluation.every": 2,
             "evaluation.final_episodes": 3,
             "compute.reuse": False,
-            "mb2po.enter": "always",
+            "mb2po.enter": "paper",
             "mb2po.stage1_epochs": 4,
             "mb2po.fitted_q_updates": 20,
             **more,

@@ -67,7 +67,9 @@ def test_both_stages_are_run_scored_and_kept(home: Path, tmp_path: Path) -> None
     gate = result["gate"]
     assert isinstance(gate, dict)
     assert gate["enter"]["yes"] is True
-    assert set(gate["recommend"]["evidence"]) == {"bound_1", "bound_2", "fitted_q_1", "fitted_q_2", "u_2"}
+    assert set(gate["recommend"]["evidence"]) == {
+        "bound_1", "bound_2", "bound_stderr", "dropped_1", "dropped_2", "fitted_q_1", "fitted_q_2", "u_2",
+    }  # fmt: skip
     assert gate["recommend"]["yes"] is (recommended == "stage2")
     told = [row for row in read_rows(folder / EVENTS)[0] if row["kind"] == "gate"]
     assert [row["which"] for row in told] == ["enter", "recommend"]
@@ -129,7 +131,7 @@ def test_the_papers_gate_on_a_task_of_ones_own_falls_to_auto_and_says_so(
     result = finished(home, folder, task="mine", **{"mb2po.enter": "paper"})
     assert result["gate"]["enter"]["evidence"]  # type: ignore[index]
     messages = [row["message"] for row in read_rows(folder / EVENTS)[0] if row["kind"] == "gate"]
-    assert "task of your own" in messages[0]
+    assert "of your own data" in messages[0]
 
 
 def test_presets_of_mb2po() -> None:
@@ -185,6 +187,9 @@ def test_mopo_with_every_refinement_at_once(home: Path, tmp_path: Path) -> None:
     output, _ = process.communicate(timeout=180)
     assert process.returncode == 0, output
     values = metrics_of(folder, "policy")
+    assert all(penalty > 0 for penalty in values["policy/bellman_penalty"])
+    assert "eval/model_return" in values
+    assert "eval/model_return_penalised" not in values
     assert values["rollout/penalty"] == [0.0] * 3  # it comes off the targets
     assert all(0 < share < 1 for share in values["rollout/cut_fraction"])
     again = new_run(home, tmp_path / "again", smoke(**refinements))  # with the ensemble that the first one left

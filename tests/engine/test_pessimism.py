@@ -304,6 +304,17 @@ def test_a_rollout_ends_where_u_exceeds_the_limit_and_that_step_is_not_kept() ->
     assert rolled.mean_length < 5
 
 
+def test_rounds_of_exactly_so_many_transitions_outlive_a_limit_that_cuts_many() -> None:
+    """A few start states that are begun at the end to fill a round may all be cut: that is no divergence."""
+    free, actor = roller_of()
+    rows = transitions(28, 2000)
+    u = free.uncertainty(rows[:, :OBS], rows[:, OBS : OBS + ACT])
+    for seed in range(40):
+        roller, _ = roller_of(limit=uncertainty_limit(u, 0.5))
+        batches = ModelBatches(rows, OBS, roller, Rollout(transitions=500, length=5, retain_rounds=1), 256)
+        assert batches.begin(1, actor, seeded(seed), lambda: None).transitions == 500
+
+
 def test_rounds_of_exactly_so_many_transitions_whatever_ends_early() -> None:
     TERMINATIONS["half"] = lambda s: s[:, 0] > 0
     try:
