@@ -31,6 +31,7 @@ _KEPT_FROM = 2_000_000  # bytes of rows from which on columns are kept
 _KEPT_DAYS = 30
 _CHECKED = 4096  # bytes at the beginning, and before the end of what was read, by which a file is known again
 _FORMAT = 1
+_ROUNDS = 256  # histograms that are kept of one name
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,33 @@ class _Column:
         return self._series
 
 
+class _Rounds:
+    """The histograms of one name over a run. Where there are too many, each two neighbours become one: counts add."""
+
+    def __init__(self) -> None:
+        self._steps: list[float] = []
+        self._updates: list[float] = []
+        self._counts: list[npt.NDArray[np.int64]] = []
+
+    def append(self, step: float, update: float, counts: npt.NDArray[np.int64]) -> None:
+        """One more, of shape (162,); a resumed run measures some steps again, and then its last word counts."""
+        while self._steps and self._steps[-1] >= step:
+            del self._steps[-1], self._updates[-1], self._counts[-1]
+        self._steps.append(step)
+        self._updates.append(update)
+        self._counts.append(counts)
+        if len(self._steps) > _ROUNDS:
+            even = len(self._steps) // 2 * 2
+            pairs = zip(self._counts[0:even:2], self._counts[1:even:2], strict=True)
+            self._counts = [a + b for a, b in pairs] + self._counts[even:]
+            self._steps = self._steps[1:even:2] + self._steps[even:]
+            self._updates = self._updates[1:even:2] + self._updates[even:]
+
+    def arrays(self) -> tuple[Floats, npt.NDArray[np.int64]]:
+        counts = np.array(self._counts, dtype=np.int64).reshape(-1, record.HISTOGRAM_BINS + 2)
+        return np.array(self._updates, dtype=np.float64), counts
+
+
 class RunReader:
     """Reads the rows of one run folder as they come, each byte once.
 
@@ -114,6 +142,7 @@ class RunReader:
         self.config: dict[str, Any] = read_settings(folder)
         self._columns: dict[str, _Column] = {}
         self._histograms: dict[str, npt.NDArray[np.int64]] = {}
+        self._rounds: dict[str, _Rounds] = {}
         self._offsets: dict[str, int] = {}
         self._kept_to = 0  # bytes of metrics.jsonl whose columns are kept in the cache
         self._environment_stamp: tuple[int, int] | None = None
@@ -147,6 +176,11 @@ class RunReader:
     def histogram(self, name: str) -> npt.NDArray[np.int64] | None:
         """The newest counts of that name, shape (162,): underflow, 160 bins between `record.histogram_edges()`, overflow."""
         return self._histograms.get(name)
+
+    def histograms(self, name: str) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """All counts of that name: the update at which each was taken, rising, (n,), NaN where it is not known, and the counts
+        (n, 162). Of a long run some hundred are left, each the sum of several, with the update of the last of them."""
+        return self._rounds.get(name, _Rounds()).arrays()
 
     # --- reading ------------------------------------------------------------------------------------------------------------------
 
@@ -204,6 +238,7 @@ class RunReader:
             self._kept_to = 0
         elif name == record.HISTOGRAMS:
             self._histograms.clear()
+            self._rounds.clear()
         else:
             self.events.clear()
             self.elites = ()
@@ -233,6 +268,8 @@ class RunReader:
                     continue
                 if array.shape == (record.HISTOGRAM_BINS + 2,):
                     self._histograms[name] = array
+                    step = _float(row.get("step"))
+                    self._rounds.setdefault(name, _Rounds()).append(step, _float(row.get("update")), array)
 
     def _take_events(self, rows: Iterable[dict[str, Any]]) -> None:
         for row in rows:
