@@ -57,7 +57,8 @@ def mb2po(t: Training) -> None:
         finish(t, {"stage1": first}, "stage1", {"enter": entered})
         return
     agent, second = fine_tuned(t, first_agent, model)
-    recommended = decided(t, "recommend", lambda: recommend(t, first_agent.actor, agent, roller))
+    # Of a run that was given more iterations the policy is another one.
+    recommended = decided(t, "recommend", lambda: recommend(t, first_agent.actor, agent, roller), t.epochs)
     chosen = "stage2" if recommended.yes else "stage1"
     finish(t, {"stage1": first, "stage2": second}, chosen, {"enter": entered, "recommend": recommended})
 
@@ -139,10 +140,11 @@ def recommend(t: Training, first: Tensor, agent: AWAC, roller: Roller) -> Decisi
     return gate.may_recommend(evidence)
 
 
-def decided(t: Training, which: str, decide: Callable[[], Decision]) -> Decision:
-    """The decision of an earlier attempt, by which the run stands, or a new one, told as an event and by its figures."""
-    file = t.folder / CHECKPOINTS / GATE
-    if (earlier := gate.kept(file, which)) is not None:
+def decided(t: Training, which: str, decide: Callable[[], Decision], after: int = 0) -> Decision:
+    """The decision of an earlier attempt (of the same number of iterations `after`), by which the run stands, or a new one, told as
+    an event and by its figures."""
+    file, name = t.folder / CHECKPOINTS / GATE, f"{which} {after}" if after else which
+    if (earlier := gate.kept(file, name)) is not None:
         return earlier
     decision = decide()
     answer = {
@@ -152,7 +154,7 @@ def decided(t: Training, which: str, decide: Callable[[], Decision]) -> Decision
     t.recorder.event("gate", f"{answer[which][decision.yes]}: {decision.why}", which=which, yes=decision.yes)
     figures = {f"gate/{name}": value for name, value in decision.evidence.items()}
     t.recorder.metrics(figures | {f"gate/{which}": float(decision.yes)})
-    gate.keep(file, which, decision)
+    gate.keep(file, name, decision)
     return decision
 
 

@@ -393,9 +393,16 @@ class Store:
         except (OSError, UnicodeDecodeError, ConfigError) as error:
             raise StoreError(str(error)) from None
         trained = int(number_of(run.summary, "update") or 0) // config.policy.updates_per_epoch
+        if config.algorithm == "mb2po":  # --epochs means policy.epochs: the iterations of its second stage
+            trained -= config.mb2po.stage1_epochs
+            if "stage2" not in ((record.read_json(run.folder / record.RESULT) or {}).get("policies") or {}):
+                raise StoreError(
+                    f"{run.id} ended with stage 1, as its gate decided, so there is nothing to go on with; "
+                    "start a run with --set mb2po.enter=always, or a longer one with --algorithm awac"
+                )
         if epochs <= trained:
             raise StoreError(f"{run.id} was trained for {trained} epochs already: --epochs must be more")
-        if config.sac.actor_schedule != "constant" and config.algorithm != "bc":
+        if config.sac.actor_schedule != "constant" and config.algorithm in ("mopo", "mbpo", "sac"):
             raise StoreError(
                 f"{run.id}: sac.actor_schedule = {config.sac.actor_schedule} brought the actor's step size to 0 over "
                 f"{trained} epochs, so going on would learn nothing; start a run with --set policy.epochs={epochs}"

@@ -52,11 +52,29 @@ def test_a_finished_run_is_extended_once_and_keeps_its_result(finished: Callable
     assert not (run.folder / "result-2.json").exists()
 
 
+@pytest.mark.parametrize("algorithm", ["awac", "bc"])
+def test_a_schedule_that_the_algorithm_does_not_have_keeps_nothing_from_going_on(
+    finished: Callable[..., Run], store: Store, algorithm: str
+) -> None:
+    store.extend(finished(**{"algorithm": algorithm, "sac.actor_schedule": "cosine"}), 10)
+
+
+def test_mb2po_goes_on_with_its_second_stage(finished: Callable[..., Run], store: Store) -> None:
+    """Three epochs of updates are recorded, of which two were stage 1's."""
+    run = finished(algorithm="mb2po")
+    result = record.read_json(run.folder / record.RESULT) or {}
+    record.write_json(run.folder / record.RESULT, {**result, "policies": {"stage1": {}, "stage2": {}}})
+    with pytest.raises(StoreError, match="trained for 1 epochs already"):
+        store.extend(run, 1)
+    store.extend(run, 2)
+
+
 @pytest.mark.parametrize(
     ("values", "epochs", "why"),
     [
         ({}, 3, "trained for 3 epochs already: --epochs must be more"),
         ({"sac.actor_schedule": "cosine"}, 10, "sac.actor_schedule = cosine brought the actor's step size to 0 over 3"),
+        ({"algorithm": "mb2po"}, 10, "ended with stage 1, as its gate decided"),
     ],
 )
 def test_what_cannot_go_on_is_refused_with_its_reason(
