@@ -15,6 +15,7 @@ from mopo_tui.run_view import Readers, RunView
 
 LIST_SECONDS = 1.0
 WATCHED_SECONDS = 0.5
+ADVANCE_SECONDS = 3.0
 
 
 class RunsChanged(Message):
@@ -55,6 +56,7 @@ class Poller:
         self._fresh: set[str] = set()
         self._look_now = False
         self._due = 0.0
+        self._advance_due = 0.0
         self._runs: tuple[Run, ...] | None = None
         self._wake = threading.Event()
         self._ended = threading.Event()
@@ -99,6 +101,9 @@ class Poller:
             self._wake.wait(WATCHED_SECONDS)
 
     def _look(self, readers: Readers) -> None:
+        if time.monotonic() >= self._advance_due or self._look_now:
+            self._store.advance()  # whatever waits and has room now begins, while the app is open
+            self._advance_due = time.monotonic() + ADVANCE_SECONDS
         if time.monotonic() >= self._due or self._look_now:
             self._look_now = False
             runs = tuple(self._store.runs())

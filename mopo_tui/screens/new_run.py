@@ -25,7 +25,9 @@ Resolve = Callable[[Mapping[str, Any]], TrainConfig]
 ABOUT_ALGORITHM = {
     "mopo": "MOPO: SAC on model rollouts whose reward is penalised by λu",
     "mbpo": "MBPO: the same without the penalty (λ = 0)",
+    "mb2po": "MB2PO: AWAC on the batch, then AWAC inside the penalised model",
     "sac": "SAC: model-free, on the batch as if it were a replay buffer",
+    "awac": "AWAC: model-free, the batch's actions weighted by their advantage",
     "bc": "BC: the batch's actions by maximum likelihood",
 }
 
@@ -129,17 +131,18 @@ class NewRunScreen(ModalScreen[Run | None]):
     def _start(self, config: TrainConfig) -> None:
         try:
             run = self._store.create(config, command=("mopo-tui",))
-            self._store.launch(run)
+            place = self._store.launch(run)
         except (StoreError, LaunchError, OSError, ValueError) as error:
             self.app.call_from_thread(self._failed, str(error))
         else:
-            self.app.call_from_thread(self._started, run)
+            self.app.call_from_thread(self._started, run, place)
 
     def _failed(self, why: str) -> None:
         self._starting = False
         self.query_one("#dataset-state", Static).update("")
         self.query_one("#problem", Static).update(why)
 
-    def _started(self, run: Run) -> None:
-        self.app.notify(f"{title_of(run)} started as {short_id(run.id)}\n{run.folder}", title="Started")
+    def _started(self, run: Run, place: int) -> None:
+        what = f"queued as {short_id(run.id)}, place {place}" if place else f"started as {short_id(run.id)}"
+        self.app.notify(f"{title_of(run)} {what}\n{run.folder}", title="Queued" if place else "Started")
         self.dismiss(run)
