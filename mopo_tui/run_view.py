@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,9 @@ import numpy as np
 
 from mopo_tui.manager.comparison import normalized_score
 from mopo_tui.manager.series import RunReader, Series
+from mopo_tui.manager.state import clean
 from mopo_tui.widgets.scale import Floats
 
-SERIES = (
-    "eval/return",
-    "eval/normalized_score",
-    "eval/progress",
-    "train/return",
-    "rollout/penalty",
-    "uncertainty/p50",
-    "uncertainty/p95",
-    "uncertainty/data_p50",
-    "uncertainty/data_p95",
-)
 LOSS = "dynamics/val_loss/"
 
 
@@ -33,7 +23,13 @@ class RunView:
 
     Attributes:
         losses: by member.
+        series: every metric that was measured.
         histograms: newest counts (162,) of u, by name ("rollout", "data").
+        rounds: updates (n,) and counts (n, 162) of all of them, by name.
+        best_epochs: by member, as the ensemble's fit told at its end; empty before it.
+        stages: name and gradient step of each stage's beginning, in that order.
+        gate: what MB2PO's gate said, each a line.
+        config: the configuration by dotted key.
         problem: why the columns could not be read; empty where they could.
     """
 
@@ -41,6 +37,11 @@ class RunView:
     losses: Mapping[int, Series] = field(default_factory=dict)
     series: Mapping[str, Series] = field(default_factory=dict)
     histograms: Mapping[str, Floats] = field(default_factory=dict)
+    rounds: Mapping[str, tuple[Floats, Floats]] = field(default_factory=dict)
+    best_epochs: Mapping[int, float] = field(default_factory=dict)
+    stages: tuple[tuple[str, float], ...] = ()
+    gate: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
     elites: tuple[int, ...] = ()
     references: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
@@ -52,6 +53,11 @@ class RunView:
         values = np.asarray(self.series[name].value, dtype=np.float64)
         values = values[np.isfinite(values)]
         return float(values[-1]) if values.size else None
+
+    @property
+    def started(self) -> float:
+        """Unix seconds of the first row; NaN before there is one."""
+        return min((float(series.t[0]) for series in self.series.values() if len(series)), default=float("nan"))
 
     def normalized(self, value: float) -> float | None:
         """The score of a return on the scale recorded with the run, in %; None where it has none."""
@@ -75,19 +81,45 @@ def read_view(run_id: str, reader: RunReader) -> RunView:
         member = name.removeprefix(LOSS)
         if member != name and member.isdigit():
             losses[int(member)] = reader.series(name)
-    histograms = {}
+    histograms, rounds = {}, {}
     for name in ("rollout", "data"):
         counts = reader.histogram(name)
         if counts is not None:
             histograms[name] = np.asarray(counts, dtype=np.float64)
+            updates, every = reader.histograms(name)
+            rounds[name] = updates, np.asarray(every, dtype=np.float64)
     return RunView(
         run_id=run_id,
         losses=dict(sorted(losses.items())),
-        series={name: reader.series(name) for name in SERIES if name in names},
+        series={name: reader.series(name) for name in names},
         histograms=histograms,
+        rounds=rounds,
+        best_epochs=_best_epochs(reader.events),
+        stages=_stages(reader.events),
+        gate=tuple(clean(str(row.get("message", ""))) for row in reader.events if row.get("kind") == "gate"),
+        config=reader.config,
         elites=tuple(reader.elites),
         references=dict(reader.references or {}),
     )
+
+
+def _best_epochs(events: Iterable[Mapping[str, Any]]) -> dict[int, float]:
+    """Of the newest event about the elites."""
+    for row in reversed(list(events)):
+        epochs = row.get("best_epoch")
+        if row.get("kind") == "elites" and isinstance(epochs, list):
+            return {member: float(epoch) for member, epoch in enumerate(epochs) if isinstance(epoch, (int, float))}
+    return {}
+
+
+def _stages(events: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, float], ...]:
+    """Each stage once, where it began first: a resumed run enters one again."""
+    found: dict[str, float] = {}
+    for row in events:
+        name, step = row.get("stage"), row.get("step")
+        if row.get("kind") == "stage" and isinstance(name, str) and isinstance(step, (int, float)):
+            found.setdefault(name, float(step))
+    return tuple(found.items())
 
 
 class Readers:

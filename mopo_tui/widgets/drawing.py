@@ -190,6 +190,7 @@ def draw(
     for line in sorted(plot.lines, key=_level):
         _line(frame, line)
     _marks(frame)
+    _names_of_verticals(frame)
     _labels(frame)
     if cursor is not None:
         _crosshair(frame, whole, cursor)
@@ -279,6 +280,11 @@ def _legend(frame: _Frame) -> None:
     for glyph, ink, text in plot.legend:
         if column + len(text) + 2 > grid.columns:
             break
+        if ink.startswith("heat") and not _has_halves(grid.look):
+            glyph, ink = (
+                grid.look.ramp[round(int(ink.split()[1]) / (HEAT_STEPS - 1) * (len(grid.look.ramp) - 1))],
+                "muted",
+            )
         grid.put(0, column, glyph, Ink(ink, bold=True))
         grid.put(0, column + 2, text, Ink("muted"))
         column += len(text) + 4 if text else len(glyph)
@@ -333,18 +339,24 @@ def _x_axis(frame: _Frame, tall: bool) -> None:
 # --- content ----------------------------------------------------------------------------------------------------------------------
 
 
+def _has_halves(look: Look) -> bool:
+    """Whether a cell of a heat map is two steps of colour, one above the other, instead of one shade."""
+    return look.colours and look.kind != "ascii"
+
+
 def _heat(frame: _Frame) -> None:
     """Two steps of colour a cell, one above the other; without colours one shade."""
     heat, look = frame.plot.heat, frame.grid.look
     if heat is None:
         return
-    halves = 2 if look.colours and look.kind != "ascii" else 1
+    halves = 2 if _has_halves(look) else 1
     x = np.array([frame.x.value(i / frame.columns) for i in range(frame.columns + 1)])
     height = frame.rows * halves
     y = np.array([frame.y.value(i / height) for i in range(height + 1)])
     shares = _on_pixels(heat, x, y)[::-1]
-    # The root: what is rare is seen beside what is frequent.
-    shares = np.sqrt(shares / max(float(heat.values.max()), 1e-300))
+    # The root: what is rare is seen beside what is frequent. Brightest is what a tenth of the columns reach, not what one does.
+    top = float(np.quantile(heat.values.max(axis=0), 0.9))
+    shares = np.sqrt(shares / (top or float(heat.values.max())))
     if halves == 1:
         ramp = look.ramp
         steps = np.rint(np.clip(shares, 0, 1) * (len(ramp) - 1)).astype(np.int64)
@@ -396,9 +408,17 @@ def _verticals(frame: _Frame) -> None:
         where = np.zeros((frame.rows, frame.columns), dtype=np.bool_)
         where[:, column - frame.left] = True
         frame.write(where, _all(frame, "┊"), Ink(vertical.ink))
+
+
+def _names_of_verticals(frame: _Frame) -> None:
+    """At the top of each, right or left of it."""
+    for vertical in frame.plot.verticals:
+        column = frame.column_of(vertical.value)
+        if column is None or not vertical.label:
+            continue
         label, room = vertical.label, frame.left + frame.columns - column - 2
         place = column + 2 if len(label) <= room else column - 1 - len(label)
-        if label and place > frame.left:
+        if place > frame.left:
             frame.grid.put(frame.top, place, label, Ink(vertical.ink))
 
 
@@ -495,7 +515,12 @@ def _labels(frame: _Frame) -> None:
     names = sorted((r for r in frame.plot.references if frame.row_of(r.value) is not None), key=lambda r: -r.value)
     wanted = [place for r in names if (place := frame.row_of(r.value)) is not None]
     for reference, row in zip(names, _spread(wanted, range(frame.top, frame.top + frame.rows), taken), strict=False):
-        frame.grid.put(row, left, _text_of(reference, columns)[:room], Ink(reference.ink))
+        if frame.rows < 8 and abs(row - (frame.row_of(reference.value) or 0)) > 1:
+            continue  # in a low chart a name that far from its line says nothing
+        text = _text_of(reference, columns)
+        if len(text) > room and reference.short:
+            text = reference.short
+        frame.grid.put(row, left, text[:room], Ink(reference.ink))
 
 
 def _spread(wanted: list[int], rows: range, taken: set[int]) -> list[int]:
