@@ -46,12 +46,16 @@ ACTIONS: tuple[Action, ...] = (
     Action("page(1)", ("pagedown",), "PgDn", "Page down", "one page down", "list", footer=False),
     Action("first", ("g", "home"), "g", "First", "the newest run", "list", footer=False),
     Action("last", ("G", "end"), "G", "Last", "the oldest run", "list", footer=False),
-    Action("open", ("enter",), "⏎", "Open", "go to the run's panels", "list"),
+    Action("open", ("enter",), "⏎", "Open", "show a row's seeds; on a run go to its panels", "list"),
+    Action("unfold", ("l", "right"), "l →", "Seeds", "show the seeds of a row", "list", footer=False),
+    Action("fold", ("h", "left"), "h ←", "Fold", "hide the seeds of a row", "list", footer=False),
     Action("back", ("escape",), "Esc", "Runs", "back to the list of runs", "dashboard"),
     Action("new", ("a",), "a", "New run", "start a run: task, algorithm, preset, seed", "dashboard"),
     Action("mark", ("space",), "Space", "Mark", "mark the run for comparing, or unmark it; two at most", "dashboard"),
     Action("compare", ("c",), "c", "Compare", "the two marked runs side by side on the same axes", "dashboard"),
     Action("stop", ("s",), "s", "Stop", "ask the run to stop; it keeps what it has", "dashboard"),
+    Action("filter", ("slash",), "/", "Filter", "list only runs that fit: score>80 and tag=baseline", "dashboard"),
+    Action("sort", ("S",), "S", "Sort", "order by a field, setting or metric; -score the other way", "dashboard"),
     Action("zoom", ("z",), "z", "Zoom", "one panel on the whole area; Tab chooses the next", "dashboard"),
     Action(
         "log_scale", ("L",), "L", "Log", "validation loss on a logarithmic or linear axis", "dashboard", footer=False

@@ -16,7 +16,7 @@ from engine.config import TrainConfig
 from mopo_tui.actions import ACTIONS, bindings
 from mopo_tui.manager import Run, Store
 from mopo_tui.manager.new_run import resolve_run
-from mopo_tui.poller import Poller, ReadFailed, RunsChanged, ViewChanged
+from mopo_tui.poller import ArrangeFailed, Overview, Poller, ReadFailed, RunsChanged, ViewChanged
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
 from mopo_tui.screens.dashboard import Dashboard
@@ -74,11 +74,16 @@ class MopoApp(App[None]):
         self.store = store
         self.host = os.uname().nodename
         self.place = _place(store.root)
-        self.runs: tuple[Run, ...] = ()
+        self.overview = Overview()
         self.looked = False  # whether the store has been read at all
         self.views: dict[str, RunView] = {}
         self.poller = Poller(self, store)
         self._open_on = run
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs of the store, newest first."""
+        return self.overview.runs
 
     def on_mount(self) -> None:
         self.register_theme(DARK)
@@ -95,7 +100,7 @@ class MopoApp(App[None]):
 
     @on(RunsChanged)
     def _take_runs(self, message: RunsChanged) -> None:
-        self.runs, self.looked = message.runs, True
+        self.overview, self.looked = message.overview, True
         for screen in self._screens():
             screen.show_runs(self.runs)
         self.watch_shown()
@@ -109,6 +114,11 @@ class MopoApp(App[None]):
             self.views.pop(next(iter(self.views)))
         for screen in self._screens():
             screen.show_view(view)
+
+    @on(ArrangeFailed)
+    def _say_no_arrangement(self, message: ArrangeFailed) -> None:
+        for screen in self._screens():
+            screen.show_wrong_arrangement(message.reason)
 
     @on(ReadFailed)
     def _say_unread(self, message: ReadFailed) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from textual.app import App
 from textual.message import Message
 
 from mopo_tui.manager import Run, Store
+from mopo_tui.manager.filters import FilterError, ordered, select
+from mopo_tui.manager.index import Listed, Values, listing
+from mopo_tui.manager.rows import Row, differences, rows_of
 from mopo_tui.run_view import Readers, RunView
 
 LIST_SECONDS = 1.0
@@ -18,12 +22,50 @@ WATCHED_SECONDS = 0.5
 ADVANCE_SECONDS = 3.0
 
 
-class RunsChanged(Message):
-    """The list of runs differs from the one posted before."""
+@dataclass(frozen=True)
+class Arrangement:
+    """Which runs are listed and in which order.
 
-    def __init__(self, runs: tuple[Run, ...]) -> None:
+    Attributes:
+        filter: as `manager.filters` reads it; empty for all runs.
+        sort: a field, a configuration key or a metric; empty for the newest first.
+    """
+
+    filter: str = ""
+    sort: str = ""
+    reverse: bool = False
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The store at one moment, as it is listed.
+
+    Attributes:
+        runs: all runs, newest first.
+        rows: seeds of one setting in one row, those that the filter leaves.
+        told: by the id of a row's newest run, the values that tell it from rows of the same name.
+    """
+
+    runs: tuple[Run, ...] = ()
+    rows: tuple[Row, ...] = ()
+    told: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    arrangement: Arrangement = Arrangement()
+
+
+class RunsChanged(Message):
+    """The list of runs differs from the one posted before, or is arranged in another way."""
+
+    def __init__(self, overview: Overview) -> None:
         super().__init__()
-        self.runs = runs
+        self.overview = overview
+
+
+class ArrangeFailed(Message):
+    """A filter or an order that means nothing; the list stays as it was."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
 
 
 class ViewChanged(Message):
@@ -57,7 +99,10 @@ class Poller:
         self._look_now = False
         self._due = 0.0
         self._advance_due = 0.0
-        self._runs: tuple[Run, ...] | None = None
+        self._overview: Overview | None = None
+        self._arrangement = Arrangement()
+        self._wanted: Arrangement | None = None
+        self._values: Values | None = None  # for filters and orders, once there are any
         self._wake = threading.Event()
         self._ended = threading.Event()
 
@@ -83,6 +128,12 @@ class Poller:
         self._look_now = True
         self._wake.set()
 
+    def arrange(self, arrangement: Arrangement) -> None:
+        """List the runs in that way from now on; answered by `RunsChanged`, or by `ArrangeFailed` where it means nothing."""
+        with self._lock:
+            self._wanted = arrangement
+        self.look()
+
     def _loop(self) -> None:
         readers = Readers()
         failed = ""
@@ -106,12 +157,43 @@ class Poller:
             self._advance_due = time.monotonic() + ADVANCE_SECONDS
         if time.monotonic() >= self._due or self._look_now:
             self._look_now = False
-            runs = tuple(self._store.runs())
-            if runs != self._runs:
-                self._runs = runs
-                self._post(RunsChanged(runs))
+            self._list()
             self._due = time.monotonic() + LIST_SECONDS
-        self._read_watched(readers, {run.id: run.folder for run in self._runs or ()})
+        runs = self._overview.runs if self._overview is not None else ()
+        self._read_watched(readers, {run.id: run.folder for run in runs})
+
+    def _list(self) -> None:
+        listed = listing(self._store)
+        with self._lock:
+            wanted, self._wanted = self._wanted, None
+        overview = None
+        if wanted is not None:
+            try:
+                overview = self._arranged(listed, wanted)
+            except FilterError as error:
+                self._post(ArrangeFailed(str(error)))
+            else:
+                self._arrangement = wanted
+        if overview is None:
+            overview = self._arranged(listed, self._arrangement)
+        if overview != self._overview:
+            self._overview = overview
+            self._post(RunsChanged(overview))
+        if wanted is not None and self._values is not None:
+            self._values.save()
+
+    def _arranged(self, listed: Sequence[Listed], how: Arrangement) -> Overview:
+        """
+        Raises:
+            FilterError: the filter or the order means nothing.
+        """
+        values = self._values = self._values or Values(self._store)
+        chosen = select(how.filter, listed, values) if how.filter else listed
+        rows = rows_of(chosen, listed, opened=False)
+        if how.sort:
+            rows = ordered(rows, how.sort, listed, values, reverse=how.reverse)
+        runs = tuple(each.run for each in listed)
+        return Overview(runs, tuple(rows), differences(rows, values), how)
 
     def _read_watched(self, readers: Readers, folders: dict[str, Path]) -> None:
         with self._lock:

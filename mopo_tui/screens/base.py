@@ -25,6 +25,9 @@ class RunsScreen(Screen[None]):
     def show_runs(self, runs: Sequence[Run]) -> None:
         """The list of runs changed."""
 
+    def show_wrong_arrangement(self, reason: str) -> None:
+        """The filter or order that was asked for means nothing."""
+
     def show_view(self, view: RunView) -> None:
         """A watched run has new rows."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -12,12 +13,14 @@ from textual.widgets import Static
 
 from mopo_tui.actions import bindings
 from mopo_tui.manager import Run
+from mopo_tui.poller import Arrangement
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
 from mopo_tui.widgets.chart import Chart
 from mopo_tui.widgets.keys_line import KeysLine
 from mopo_tui.widgets.palette import STATES, colour
 from mopo_tui.widgets.panels import PANELS, panels
+from mopo_tui.widgets.prompt import Prompt
 from mopo_tui.widgets.run_header import RunHeader
 from mopo_tui.widgets.run_list import RunList
 from mopo_tui.widgets.words import cut, short_id, title_of
@@ -49,18 +52,21 @@ class Dashboard(RunsScreen):
         self._start_with = start_with
         self._log = True
         self.marked: tuple[str, ...] = ()
+        self._asked_for: Arrangement | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(id="top")
         with Horizontal(id="body"):
             with Vertical(id="left"):
                 yield RunList(id="runs")
+                yield Static("No run fits the filter. Press / to change it.", id="none-fits")
                 yield Static(WELCOME, id="welcome")
             with Vertical(id="right"):
                 yield RunHeader(id="header")
                 with Container(id="panels"):
                     for name in PANELS:
                         yield Chart(id=name, classes="panel")
+        yield Prompt(id="prompt")
         yield KeysLine()
 
     @property
@@ -82,17 +88,40 @@ class Dashboard(RunsScreen):
     def show_runs(self, runs: Sequence[Run]) -> None:
         there = {run.id for run in runs}
         self.marked = tuple(m for m in self.marked if m in there)
-        self.runs.show(runs, self.marked)
+        overview = self.mopo.overview
+        self.runs.show(overview.rows, self.marked, overview.told)
+        self._show_arrangement()
+        self.set_class(bool(runs) and not overview.rows, "-none-fits")
         self.set_class(not runs and self.mopo.looked, "-empty")
         if not runs:
             self.remove_class("-panels")
         if self._start_with in there and self._start_with is not None:
-            self.runs.choose(self._start_with)
+            if self.runs.choose(self._start_with):
+                self.action_open()
             self._start_with = None
-            self.action_open()
         self._show_top(runs)
         self._show_chosen()
         self.refresh_bindings()
+
+    def _show_arrangement(self) -> None:
+        """Filter and order stand on the list's edge, and the prompt that asked for them has its answer."""
+        overview = self.mopo.overview
+        how, said = overview.arrangement, []
+        if how.filter:
+            count = sum(len(row.runs) for row in overview.rows)
+            said.append(f"{count} of {len(overview.runs)}: {how.filter}")
+        if how.sort:
+            said.append(f"by {'-' if how.reverse else ''}{how.sort}")
+        left = self.query_one("#left")
+        left.border_subtitle = Text(cut("  ".join(said), max(left.size.width - 4, 12))) if said else None
+        if how == self._asked_for:
+            self._asked_for = None
+            self.query_one(Prompt).close()
+
+    def show_wrong_arrangement(self, reason: str) -> None:
+        self._asked_for = None
+        _, _, what = reason.splitlines()[0].partition(": ")
+        self.query_one(Prompt).refuse(what)
 
     def show_view(self, view: RunView) -> None:
         run = self.runs.chosen
@@ -120,7 +149,7 @@ class Dashboard(RunsScreen):
 
     def _show_chosen(self) -> None:
         run = self.runs.chosen
-        self.query_one(RunHeader).show(run)
+        self.query_one(RunHeader).show(run, len(self.runs.selected))
         if run is not None:
             self._show_panels(run)
 
@@ -156,6 +185,39 @@ class Dashboard(RunsScreen):
             case "log_scale":
                 return run is not None
         return True
+
+    def action_filter(self) -> None:
+        """Ask which runs to list."""
+        how = self.mopo.overview.arrangement
+        self._ask("filter", "filter ", how.filter, "score>80 and (algorithm=mopo or tag=baseline); empty: all runs")
+
+    def action_sort(self) -> None:
+        """Ask by what to order the rows."""
+        how = self.mopo.overview.arrangement
+        now = f"{'-' if how.reverse else ''}{how.sort}"
+        self._ask("sort", "sort by ", now, "score, eta, rollout.length, policy/q, -score; empty: newest first")
+
+    def _ask(self, about: str, label: str, value: str, hint: str) -> None:
+        self.add_class("-asking")
+        self.query_one(Prompt).ask(about, label, value, hint)
+
+    @on(Prompt.Answered)
+    def _take_answer(self, message: Prompt.Answered) -> None:
+        how = self.mopo.overview.arrangement
+        if message.about == "filter":
+            wanted = dataclasses.replace(how, filter=message.text)
+        else:
+            wanted = dataclasses.replace(how, sort=message.text.lstrip("-"), reverse=message.text.startswith("-"))
+        if wanted == how:
+            self.query_one(Prompt).close()
+            return
+        self._asked_for = wanted
+        self.mopo.poller.arrange(wanted)
+
+    @on(Prompt.Left)
+    def _leave_prompt(self) -> None:
+        self.remove_class("-asking")
+        self.runs.focus()
 
     @on(RunList.Opened)
     def action_open(self) -> None:
@@ -202,11 +264,11 @@ class Dashboard(RunsScreen):
 
     def action_mark(self) -> None:
         """Mark the chosen run, or unmark it."""
-        run = self.runs.chosen
+        run, here = self.runs.chosen, {each.id for each in self.runs.selected}
         if run is None:
             return
-        if run.id in self.marked:
-            self.marked = tuple(m for m in self.marked if m != run.id)
+        if here & set(self.marked):
+            self.marked = tuple(m for m in self.marked if m not in here)
         elif len(self.marked) == MOST_MARKED:
             self.notify(
                 "Two runs are marked already: press c to compare them, or unmark one with space.", severity="warning"
@@ -214,7 +276,7 @@ class Dashboard(RunsScreen):
             return
         else:
             self.marked = (*self.marked, run.id)
-        self.runs.show(self.mopo.runs, self.marked)
+        self.runs.show(self.mopo.overview.rows, self.marked)
         self.refresh_bindings()
 
     def action_compare(self) -> None:

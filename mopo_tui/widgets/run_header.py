@@ -23,6 +23,7 @@ class RunHeader(Horizontal):
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self._run: Run | None = None
+        self._seeds = 1
         self._shown: tuple[str, str, str] = ("", "", "")
 
     def compose(self) -> ComposeResult:
@@ -35,9 +36,9 @@ class RunHeader(Horizontal):
         # Without a number its column belongs to the text.
         self.query_one("#headline").display = False
 
-    def show(self, run: Run | None) -> None:
-        """Show that run."""
-        self._run = run
+    def show(self, run: Run | None, seeds: int = 1) -> None:
+        """Show that run, which stands for so many runs of its setting."""
+        self._run, self._seeds = run, seeds
         self._update()
 
     def on_resize(self) -> None:
@@ -88,6 +89,8 @@ class RunHeader(Horizontal):
         add(run.task, bold=True)
         add(f"  {what}", "sky", bold=True)
         add(f"  seed {run.seed}")
+        if self._seeds > 1:
+            add(f" of {self._seeds} runs", "muted")
         add(f"  {run.preset} {short_id(run.id)}" if run.preset else f"  {short_id(run.id)}", "muted")
         if not default_named(run):
             add(f"  {run.name}", "text")

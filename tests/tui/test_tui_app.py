@@ -29,17 +29,20 @@ WIDE, SMALL = (120, 40), (80, 24)
 async def test_moving_the_cursor_shows_that_run(app: MopoApp) -> None:
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await settled(pilot, app)
-        assert "queued: waits to be started" in text_of(app)
-        await pilot.press("j")
+        assert "epoch 63/100" in text_of(app)  # of the three seeds the one that runs
+        assert "seed 1 of 3 runs" in text_of(app)
+        await pilot.press("l", "j", "j", "j")
         await settled(pilot, app)
-        assert "epoch 63/100" in text_of(app)
+        assert "waits to be started" in text_of(app)
         await pilot.press("G")
         await settled(pilot, app)
         text = text_of(app)
         assert "exit code 1: the critic's loss is not" in text
         assert "finite after 31000 updates" in text
         await pilot.press("g")
-        assert app.screen.query_one(RunList).chosen == app.runs[0]
+        chosen = app.screen.query_one(RunList).chosen
+        assert chosen is not None
+        assert chosen.seed == 1
 
 
 async def test_the_app_opens_on_a_named_run(finished_store: Store) -> None:
@@ -64,13 +67,14 @@ async def test_a_third_mark_says_why_not(app: MopoApp) -> None:
         assert len(dashboard.marked) == 2
         await until(pilot, lambda: "Two runs are marked already" in text_of(app))
         await pilot.press("k", "space", "j", "space")
-        assert dashboard.marked == (app.runs[0].id, app.runs[2].id)
+        by_name = {run.id[-4:]: run.id for run in app.runs}
+        assert dashboard.marked == (by_name["k3v9"], by_name["t5j1"])
 
 
 async def test_compared_runs_share_their_axes(app: MopoApp) -> None:
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await settled(pilot, app)
-        await pilot.press("j", "j", "space", "j", "space", "c")
+        await pilot.press("l", "j", "space", "j", "j", "j", "space", "c")
         await settled(pilot, app)
         assert isinstance(app.screen, CompareScreen)
         for name in ("dynamics", "uncertainty", "score"):
@@ -80,7 +84,7 @@ async def test_compared_runs_share_their_axes(app: MopoApp) -> None:
             assert one.x_scale(8) == other.x_scale(8)
             assert one.y_scale(8) == other.y_scale(8)
         text = text_of(app)
-        assert "rollout.coefficient 0 / 1" in text
+        assert "rollout.coefficient 1 / 0" in text
         assert "return 1445 ±160" in text
         assert "return 2047 ±160" in text
         await pilot.press("escape")
@@ -90,7 +94,7 @@ async def test_compared_runs_share_their_axes(app: MopoApp) -> None:
 async def test_comparing_different_tasks_warns(app: MopoApp) -> None:
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await settled(pilot, app)
-        await pilot.press("j", "j", "j", "space", "j", "space", "c")
+        await pilot.press("j", "space", "j", "space", "c")
         await settled(pilot, app)
         await until(pilot, lambda: " ! " in text_of(app))
         assert "task" in text_of(app).splitlines()[1]
@@ -134,10 +138,12 @@ async def test_stop_asks_and_defaults_to_no(tmp_path: Path) -> None:
 async def test_stop_is_offered_only_for_what_runs(app: MopoApp) -> None:
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await settled(pilot, app)
+        await pilot.press("j")
+        await pilot.pause()
         assert "s Stop" not in text_of(app).splitlines()[-1]
         await pilot.press("s")
         assert isinstance(app.screen, Dashboard)
-        await pilot.press("j")
+        await pilot.press("k")
         await pilot.pause()
         assert "s Stop" in text_of(app).splitlines()[-1]
 
@@ -146,7 +152,7 @@ async def test_narrow_shows_one_pane_at_a_time(app: MopoApp) -> None:
     async with app.run_test(size=SMALL, notifications=True) as pilot:
         await settled(pilot, app)
         assert "Return in the real environment" not in text_of(app)
-        await pilot.press("j", "enter")
+        await pilot.press("enter", "enter")
         await settled(pilot, app)
         text = text_of(app)
         assert "Return in the real environment" in text
@@ -171,7 +177,7 @@ async def test_resizing_while_running(app: MopoApp) -> None:
 async def test_zoom(app: MopoApp) -> None:
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await settled(pilot, app)
-        await pilot.press("j", "enter", "z")
+        await pilot.press("enter", "enter", "z")
         await settled(pilot, app)
         assert "Validation loss" not in text_of(app)
         await pilot.press("escape")
@@ -182,8 +188,6 @@ async def test_zoom(app: MopoApp) -> None:
 async def test_log_scale_is_switched(app: MopoApp) -> None:
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await settled(pilot, app)
-        await pilot.press("j")
-        await settled(pilot, app)
         chart = app.screen.query_one("#dynamics", Chart)
         assert chart.plot.y_log
         await pilot.press("L")
@@ -191,7 +195,7 @@ async def test_log_scale_is_switched(app: MopoApp) -> None:
 
 
 async def test_help_names_every_action(app: MopoApp) -> None:
-    async with app.run_test(size=(80, 60)) as pilot:
+    async with app.run_test(size=(80, 90)) as pilot:
         await settled(pilot, app)
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)

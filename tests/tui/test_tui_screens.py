@@ -12,12 +12,14 @@ from mopo_tui.manager import Store
 
 SIZES = {"80x24": (80, 24), "120x40": (120, 40)}
 KEYS = {
-    "dashboard": ["j"],
-    "panels": ["j", "enter"],
-    "score": ["j", "j", "j", "j", "enter"],
+    "dashboard": [],
+    "seeds": ["l", "j", "j"],
+    "panels": ["enter", "enter"],
+    "score": ["j", "j", "enter"],
     "failed": ["G", "enter"],
-    "compare": ["j", "j", "space", "j", "space", "c"],
-    "stop": ["j", "s"],
+    "compare": ["j", "space", "k", "l", "j", "space", "c"],
+    "stop": ["l", "j", "j", "s"],
+    "filter": ["slash", *"score>"],
     "help": ["question_mark"],
 }
 
