@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -204,3 +206,35 @@ def test_only_a_task_of_the_persons_own_may_import_a_module(
     )
     with pytest.raises(ValueError, match="only the environment of a task of your own may"):
         named_world("other_envs:Mine-v0", World("Hopper-v5"))
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names of x86 kernels")
+def test_a_policy_acts_the_same_whichever_kernels_the_processors_blas_takes() -> None:
+    """Matrix products differ in their last bits between kernels; a robot's course would depend on that."""
+    program = (
+        "import hashlib, numpy as np\n"
+        "from engine.data.behaviours import ladder\n"
+        "s = np.random.default_rng(0).standard_normal((2000, 105)) * 3\n"
+        "policy, rng = ladder('ant')[-1].policy(), np.random.default_rng(1)\n"
+        "w = policy.weights[0].astype(np.float64)\n"
+        "s = s[:, : len(w)]\n"
+        "actions = [a for row in s for a in (policy(row), policy(row, rng))]\n"
+        "print(hashlib.sha256(np.stack(actions)).hexdigest())\n"
+        "print(hashlib.sha256(s @ w).hexdigest())\n"
+    )
+    acted, products = set(), set()
+    for kernel in ("Prescott", "Nehalem", "Haswell"):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "OPENBLAS_CORETYPE": kernel, "OPENBLAS_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        actions, product = done.stdout.split()
+        acted.add(actions)
+        products.add(product)
+    assert len(acted) == 1
+    if len(products) == 1:
+        pytest.skip("numpy's BLAS does not let its kernels be chosen here")
