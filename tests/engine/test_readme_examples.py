@@ -23,6 +23,10 @@ def example(name: str) -> str:
     return found.group(1)
 
 
+def test_the_library_example_is_the_one_that_is_run() -> None:
+    assert example("library") == (ROOT / "tests" / "manager" / "library_example.py").read_text()
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A checkout to change."""
