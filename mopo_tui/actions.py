@@ -37,6 +37,7 @@ TITLES = {
     "dashboard": "Dashboard",
     "compare": "Compare",
     "form": "New run",
+    "trash": "Trash",
 }
 
 ACTIONS: tuple[Action, ...] = (
@@ -53,7 +54,18 @@ ACTIONS: tuple[Action, ...] = (
     Action("new", ("a",), "a", "New run", "start a run: task, algorithm, preset, seed", "dashboard"),
     Action("mark", ("space",), "Space", "Mark", "mark the run for comparing, or unmark it; two at most", "dashboard"),
     Action("compare", ("c",), "c", "Compare", "the two marked runs side by side on the same axes", "dashboard"),
-    Action("stop", ("s",), "s", "Stop", "ask the run to stop; it keeps what it has", "dashboard"),
+    Action("stop", ("s",), "s", "Stop", "let the run, or all of a row, stop and keep what it has", "dashboard"),
+    Action("pause", ("p",), "p", "Pause", "let the run pause between two gradient steps", "dashboard"),
+    Action("resume", ("r",), "r", "Resume", "go on with a paused, stopped, failed or lost run", "dashboard"),
+    Action("kill", ("K",), "K", "Kill", "end the run at once, if stopping does not help", "dashboard", footer=False),
+    Action(
+        "restart", ("R",), "R", "Restart", "the same again from the beginning, as a new run", "dashboard", footer=False
+    ),
+    Action("tag", ("t",), "t", "Tag", "the run's tags, with blanks between", "dashboard", footer=False),
+    Action("note", ("e",), "e", "Note", "write or edit the run's note", "dashboard", footer=False),
+    Action("rename", ("m",), "m", "Rename", "give the run another name", "dashboard", footer=False),
+    Action("delete", ("D",), "D", "Delete", "move the run to the trash", "dashboard", footer=False),
+    Action("restore", ("u",), "u", "Restore", "bring a run back from the trash", "dashboard", footer=False),
     Action("filter", ("slash",), "/", "Filter", "list only runs that fit: score>80 and tag=baseline", "dashboard"),
     Action("sort", ("S",), "S", "Sort", "order by a field, setting or metric; -score the other way", "dashboard"),
     Action("zoom", ("z",), "z", "Zoom", "one panel on the whole area; Tab chooses the next", "dashboard"),
@@ -63,6 +75,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("close", ("escape",), "Esc", "Back", "back to the dashboard", "compare"),
     Action("next_panel", ("tab", "z"), "Tab", "Next panel", "the next panel, where only one fits", "compare"),
     Action("log_scale", ("L",), "L", "Log", "validation loss on a logarithmic or linear axis", "compare"),
+    Action("restore", ("enter",), "⏎", "Restore", "bring this run back", "trash"),
+    Action("close", ("escape", "q"), "Esc", "Back", "leave the trash as it is", "trash"),
     Action("start", ("enter",), "⏎", "Start", "start the run", "form", priority=True),
     Action("next_field", ("down",), "↓", "Next", "the next field", "form", footer=False, priority=True),
     Action("previous_field", ("up",), "↑", "Previous", "the field before", "form", footer=False, priority=True),

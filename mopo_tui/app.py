@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,17 @@ from textual.theme import Theme
 
 from engine.config import TrainConfig
 from mopo_tui.actions import ACTIONS, bindings
-from mopo_tui.manager import Run, Store
+from mopo_tui.deeds import called, carry_out
+from mopo_tui.manager import Run, Store, StoreError, trash
 from mopo_tui.manager.new_run import resolve_run
 from mopo_tui.poller import ArrangeFailed, Overview, Poller, ReadFailed, RunsChanged, ViewChanged
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
 from mopo_tui.screens.dashboard import Dashboard
 from mopo_tui.screens.help import HelpScreen
-from mopo_tui.widgets.words import short_id, title_of
 
 _VIEWS_KEPT = 20
+_TOLD = 4  # runs that a toast names
 
 DARK = Theme(
     name="mopo-dark",
@@ -144,16 +145,30 @@ class MopoApp(App[None]):
         return resolve_run([("form", values)]).config
 
     @work(thread=True)
-    def stop_run(self, run: Run) -> None:
-        """Ask the run to stop; a toast says what happened."""
-        name = f"{title_of(run)} ({short_id(run.id)})"
+    def carry_out(
+        self, runs: Sequence[Run], do: Callable[[Store, Run], str], title: str, fits: Sequence[str] = ()
+    ) -> None:
+        """Do it with each of the runs, off the UI thread; a toast says what happened."""
+        outcome = carry_out(self.store, runs, do, fits)
+        for said, over, severity in (
+            (outcome.done, title, "information"),
+            (outcome.failed, f"{title}: not done", "error"),
+        ):
+            if said:
+                text = "\n".join(said[:_TOLD]) + (f"\nand {len(said) - _TOLD} more" if len(said) > _TOLD else "")
+                self.call_from_thread(self.notify, text, title=over, severity=severity, markup=False)
+        self.poller.look()
+
+    @work(thread=True)
+    def bring_back(self, run: Run) -> None:
+        """Move a run out of the trash; a toast says so."""
         try:
-            self.store.stop(run)
-        except (OSError, ValueError) as error:
-            self.call_from_thread(self.notify, f"{name}: {error}", title="Not stopped", severity="error")
+            trash.restore(self.store, run)
+        except (StoreError, OSError) as error:
+            self.call_from_thread(self.notify, str(error), title="Restored: not done", severity="error", markup=False)
         else:
-            self.call_from_thread(self.notify, f"{name} is asked to stop; it ends within seconds.", title="Stopping")
-            self.poller.look()
+            self.call_from_thread(self.notify, f"{called(run)} is back", title="Restored", markup=False)
+        self.poller.look()
 
     def action_help(self) -> None:
         """What each key does."""

@@ -12,7 +12,9 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.widgets import Static
 
 from mopo_tui.actions import bindings
-from mopo_tui.manager import Run
+from mopo_tui.deeds import DEEDS, all_called, fitting_runs, rename, renote, retag
+from mopo_tui.manager import Run, trash
+from mopo_tui.manager.rows import title
 from mopo_tui.poller import Arrangement
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
@@ -23,7 +25,7 @@ from mopo_tui.widgets.panels import PANELS, panels
 from mopo_tui.widgets.prompt import Prompt
 from mopo_tui.widgets.run_header import RunHeader
 from mopo_tui.widgets.run_list import RunList
-from mopo_tui.widgets.words import cut, short_id, title_of
+from mopo_tui.widgets.words import cut
 
 MOST_MARKED = 2
 WIDE = 100  # columns from which list and panels stand side by side
@@ -53,6 +55,8 @@ class Dashboard(RunsScreen):
         self._log = True
         self.marked: tuple[str, ...] = ()
         self._asked_for: Arrangement | None = None
+        self._asked_about: tuple[Run, ...] = ()  # the runs whose name, tags or note the prompt asks for
+        self._asked_tags: list[str] = []
 
     def compose(self) -> ComposeResult:
         yield Static(id="top")
@@ -178,8 +182,12 @@ class Dashboard(RunsScreen):
                 return run is not None and not run.problem
             case "compare":
                 return len(self.marked) == MOST_MARKED
-            case "stop":
-                return run is not None and run.state.value in ("running", "paused")
+            case "filter" | "sort":
+                return bool(self.mopo.runs)
+            case name if name in DEEDS:
+                return bool(fitting_runs(name, self.mopo.store, self.runs.selected))
+            case "tag" | "note" | "rename":
+                return bool(self._own())
             case "zoom":
                 return run is not None and (in_panels or self.has_class("-wide", "-very-wide"))
             case "log_scale":
@@ -203,6 +211,9 @@ class Dashboard(RunsScreen):
 
     @on(Prompt.Answered)
     def _take_answer(self, message: Prompt.Answered) -> None:
+        if message.about not in ("filter", "sort"):
+            self._annotate(message.about, message.text)
+            return
         how = self.mopo.overview.arrangement
         if message.about == "filter":
             wanted = dataclasses.replace(how, filter=message.text)
@@ -297,20 +308,92 @@ class Dashboard(RunsScreen):
         self.app.push_screen(NewRunScreen(self.mopo.store, self.mopo.resolve), started)
 
     def action_stop(self) -> None:
-        """Ask, then stop the chosen run."""
+        self._do("stop")
+
+    def action_pause(self) -> None:
+        self._do("pause")
+
+    def action_resume(self) -> None:
+        self._do("resume")
+
+    def action_kill(self) -> None:
+        self._do("kill")
+
+    def action_restart(self) -> None:
+        self._do("restart")
+
+    def action_delete(self) -> None:
+        self._do("delete")
+
+    def _do(self, name: str) -> None:
+        """Do it with those of the chosen runs with which it can be done, after asking where it takes something away."""
         from mopo_tui.screens.confirm import ConfirmScreen
 
-        run = self.runs.chosen
-        if run is None:
+        deed, runs = DEEDS[name], fitting_runs(name, self.mopo.store, self.runs.selected)
+        if not runs:
             return
-        question = f"Stop {title_of(run)} ({short_id(run.id)})?"
-        about = "It ends within seconds and keeps what it has recorded."
+        if not deed.verb:
+            self.mopo.carry_out(runs, deed.do, deed.title, deed.fits)
+            return
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.mopo.stop_run(run)
+                self.mopo.carry_out(runs, deed.do, deed.title, deed.fits)
 
-        self.app.push_screen(ConfirmScreen(cut(question, 60), about, "Stop it"), answered)
+        who, it = all_called(runs), "it" if len(runs) == 1 else "them"
+        about = deed.about if len(runs) == 1 else f"Each of them: {deed.about[0].lower()}{deed.about[1:]}"
+        self.app.push_screen(ConfirmScreen(f"{deed.verb} {who}?", about, f"{deed.verb} {it}"), answered)
+
+    def action_restore(self) -> None:
+        """Choose a run of the trash to bring back."""
+        from mopo_tui.screens.trash import TrashScreen
+
+        store = self.mopo.store
+
+        def chosen(run: Run | None) -> None:
+            if run is not None:
+                self.mopo.bring_back(run)
+
+        self.app.push_screen(TrashScreen(trash.trash_of(store).runs), chosen)
+
+    def _own(self) -> tuple[Run, ...]:
+        """The chosen runs that may be given names, tags and notes."""
+        return tuple(r for r in self.runs.selected if not r.problem and r.folder.parent == self.mopo.store.root)
+
+    def action_tag(self) -> None:
+        """Ask for the tags of the chosen runs; those that all of them have stand there."""
+        self._ask_of_runs("tag", "tags ", " ".join(self._shared_tags()), "words with blanks between; empty: no tags")
+
+    def _shared_tags(self) -> list[str]:
+        runs = self._own()
+        return [tag for tag in runs[0].tags if all(tag in run.tags for run in runs)] if runs else []
+
+    def action_note(self) -> None:
+        """Ask for the note of the chosen runs."""
+        notes = {run.note for run in self._own()}
+        self._ask_of_runs("note", "note ", notes.pop() if len(notes) == 1 else "", "one line; empty: no note")
+
+    def action_rename(self) -> None:
+        """Ask for the name of the chosen runs."""
+        entry = self.runs.entry
+        if entry is not None:
+            self._ask_of_runs("rename", "name ", title(entry.row).rstrip("…"), "empty: the name it was made with")
+
+    def _ask_of_runs(self, about: str, label: str, value: str, hint: str) -> None:
+        self._asked_about, self._asked_tags = self._own(), self._shared_tags()
+        if self._asked_about:
+            self._ask(about, label, value, hint)
+
+    def _annotate(self, about: str, text: str) -> None:
+        runs = self._asked_about
+        what = {
+            "tag": (retag(self._asked_tags, text), "Tags"),
+            "note": (renote(text), "Note"),
+            "rename": (rename(text, several=len(runs) > 1), "Name"),
+        }
+        do, over = what[about]
+        self.mopo.carry_out(runs, do, over)
+        self.query_one(Prompt).close()
 
     def action_log_scale(self) -> None:
         """Validation loss on the other kind of axis."""

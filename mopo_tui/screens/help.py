@@ -32,7 +32,7 @@ class HelpScreen(ModalScreen[None]):
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True, width=9)
         table.add_column()
-        for where in ("everywhere", "list", "dashboard", "compare", "form"):
+        for where in TITLES:
             table.add_row(Text(""), Text(TITLES[where], f"bold {colour('text', dark)}"))
             for action in ACTIONS:
                 if action.where == where:

@@ -9,6 +9,8 @@ from textual.widget import Widget
 
 from mopo_tui.widgets.palette import colour
 
+_KEPT = 2  # of the last keys, which stay when there is no room for all: help, and the way out
+
 
 class KeysLine(Widget):
     """Keys and labels of the screen's active bindings; as many as fit, whole ones only. A click presses the key."""
@@ -36,9 +38,15 @@ class KeysLine(Widget):
     def _placed(self) -> list[tuple[int, str, str, str]]:
         """Each key that fits, with the column at which it begins."""
         placed, column = [], 1
-        for key, shown, label in self._keys:
-            if column + len(shown) + 1 + len(label) > self.size.width:
-                break
+        keep = self._keys[-_KEPT:] if len(self._keys) > _KEPT else ()
+        kept = sum(len(shown) + len(label) + 3 for _, shown, label in keep)
+        full = False
+        for i, (key, shown, label) in enumerate(self._keys):
+            last = i >= len(self._keys) - len(keep)
+            end = column + len(shown) + 1 + len(label)
+            full = full or (not last and end + kept > self.size.width)
+            if end > self.size.width or (full and not last):
+                continue
             placed.append((column, key, shown, label))
             column += len(shown) + len(label) + 3
         return placed

@@ -36,7 +36,7 @@ class Prompt(Vertical):
         yield Static(id="prompt-problem", markup=False)
         with Horizontal():
             yield Static(id="prompt-label", markup=False)
-            yield Input(id="prompt-input", compact=True)
+            yield Input(id="prompt-input", compact=True, select_on_focus=False)
             yield Static("⏎ take  Esc leave", id="prompt-keys", markup=False)
 
     def on_mount(self) -> None:

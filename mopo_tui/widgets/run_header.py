@@ -94,6 +94,8 @@ class RunHeader(Horizontal):
         add(f"  {run.preset} {short_id(run.id)}" if run.preset else f"  {short_id(run.id)}", "muted")
         if not default_named(run):
             add(f"  {run.name}", "text")
+        for tag in run.tags:
+            add(f"  #{tag}", "green")
         glyph, ink = STATES[run.state.value]
         add(f"\n{glyph} {run.state.value}", ink, bold=True)
         stage = f"{run.stage}  {run.summary.get('detail') or ''}".strip()
@@ -107,6 +109,8 @@ class RunHeader(Horizontal):
         else:
             if alert := run.summary.get("alert"):
                 add(f"  ! {alert}", "yellow")
+            elif run.note:
+                add(f"  {run.note}", "muted")
             add("\n")
             if run.state.value == "finished":
                 add(_finished(run, width), "muted")

@@ -344,8 +344,8 @@ def _detail(row: Row, width: int) -> Parts:
     ink = STATES[row.states[0][0].value][1]
     if len(row.states) > 1:
         left: Parts = [("   ", "text", False)]
-        for state, count in row.states:
-            glyph, own = STATES[state.value]
+        for each, count in row.states:
+            glyph, own = STATES[each.value]
             left.append((f"{glyph}{count} ", own, False))
         return _measures(row, left, width)
     state = run.stage if run.state.value == "running" and run.stage else run.state.value

@@ -19,6 +19,7 @@ KEYS = {
     "failed": ["G", "enter"],
     "compare": ["j", "space", "k", "l", "j", "space", "c"],
     "stop": ["l", "j", "j", "s"],
+    "delete": ["G", "D"],
     "filter": ["slash", *"score>"],
     "help": ["question_mark"],
 }
