@@ -342,8 +342,8 @@ _SPECIAL = (
         reference="halfcheetah-jump",
         tuned_rollout=(1.0, 5),
         tuned_origin="ours; none were published with the code",
-        score_scale=None,
-        scale_origin="no reference policy for 100 yet: raw return",
+        score_scale=(-2889.1, 7069.8),
+        scale_origin="measured here, 100 episodes each: 0 the random policy (standard error 217.0), 100 the online reference (1.8)",
         published=(
             Published("mopo", 4016.6, 144.0, "return", _TABLE_2, _OWN_BATCH),
             Published("mbpo", 2971.4, 1262.0, "return", _TABLE_2, _OWN_BATCH),

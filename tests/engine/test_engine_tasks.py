@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from engine import envs
 from engine.config import ConfigError, DatasetConfig, make, resolve
+from engine.data.behaviours import reference
 from engine.data_source import wanted
+from engine.evaluation import run_episodes, uniform_actor
 from engine.own_tasks import OwnTasksError, read_tasks
 from engine.tasks import BEHAVIOURS, TASKS, UnknownName, dataset_id, task, task_of_source
 
@@ -99,6 +102,22 @@ def test_a_presets_size_is_that_of_a_dataset_to_be_collected() -> None:
     assert foreign.origins["dataset.size"] == "all of d4rl:hopper-medium-v2"
     ours = make(DatasetConfig, {"task": "hopper-medium-replay"})
     assert wanted(task(ours.task), ours.dataset, ours.environment).id.startswith("mopo/hopper-medium-replay/")
+
+
+def test_the_jumps_scale_is_what_was_measured() -> None:
+    """0 and 100 as the data's references have them: the random policy, and the online reference policy that ships."""
+    jump = task("halfcheetah-jump")
+    assert jump.score_scale is not None
+    low, high = jump.score_scale
+    env = envs.make(jump.environment)
+    random = run_episodes(env, uniform_actor(jump.action_dim), 100, (jump.name, "reference", "random")).returns
+    assert low == pytest.approx(random.mean(), abs=0.1)
+    assert f"standard error {random.std(ddof=1) / 10:.1f}" in jump.scale_origin
+    shipped = reference("halfcheetah-jump")
+    assert shipped is not None
+    assert high == pytest.approx(shipped["return"], abs=0.1)
+    assert f"({shipped['stderr']:.1f})" in jump.scale_origin
+    assert shipped["episodes"] == 100
 
 
 def test_another_angle_has_no_references() -> None:
