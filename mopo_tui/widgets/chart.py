@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import ClassVar, Self
 
@@ -32,6 +32,24 @@ _IN, _PAN = (
     0.2,
 )  # of the window: what is left of it by one step of zooming in, and how far one step of panning goes
 _LEAST = 1e-6  # of the whole axis: no window is smaller
+
+
+class _Changed(Strip):
+    """A row of the screen that differs from what the terminal shows from column `first` to `last` only.
+
+    Textual writes a changed row from the widget's left edge on, whatever its regions say: of a chart that grows at its right
+    end that is ten times what is needed. This row skips what is there already.
+    """
+
+    def __init__(self, strip: Strip, first: int, last: int) -> None:
+        super().__init__(list(strip), strip.cell_length)
+        self._first, self._last = first, last
+
+    def crop(self, start: int, end: int | None = None) -> Strip:
+        """The part that is written: where it ends with what changed, what does not change is stepped over."""
+        if start == 0 and end == self._last and self._first > 0:
+            return Strip([Segment(f"\x1b[{self._first}C"), *super().crop(self._first, end)], end)
+        return super().crop(start, end)
 
 
 class Chart(Widget, can_focus=True):
@@ -92,6 +110,8 @@ class Chart(Widget, can_focus=True):
         self._dragged: tuple[int, Window] | None = None
         self._look: Look | None = None
         self._styles: dict[tuple[Ink, bool, Style], Style] = {}
+        self._taken: Collection[Region] = ()  # what the screen is about to repaint of this widget
+        self._moved = True  # whether the screen was laid out anew: then more than this widget may be repainted
 
     # --- what is shown ----------------------------------------------------------------------------
 
@@ -208,6 +228,32 @@ class Chart(Widget, can_focus=True):
             regions = (Region(-1, self._border_row, self.outer_size.width, 1),)
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
+    def on_mount(self) -> None:
+        self.screen.screen_layout_refresh_signal.subscribe(self, self._laid_out)
+
+    def _laid_out(self, _screen: object) -> None:
+        self._moved = True
+
+    def _exchange_repaint_regions(self) -> Collection[Region]:
+        self._taken = super()._exchange_repaint_regions()
+        return self._taken
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The rows of the widget, of which those that change in part are written in part."""
+        strips = super().render_lines(crop)
+        taken, moved, self._taken, self._moved = self._taken, self._moved, (), False
+        if moved or crop.x or crop.width != self.outer_size.width:
+            return strips
+        columns: dict[int, tuple[int, int]] = {}
+        for region in taken:
+            for row in range(region.y, region.bottom):
+                first, last = columns.get(row, (region.x, region.right))
+                columns[row] = min(first, region.x), max(last, region.right)
+        return [
+            _Changed(strip, *columns[row]) if row in columns else strip
+            for row, strip in enumerate(strips, start=crop.y)
+        ]
+
     def on_resize(self) -> None:
         self._write_border()
 
@@ -287,28 +333,25 @@ class Chart(Widget, can_focus=True):
 
     def _zoom(self, factor: float, about: float) -> None:
         axis = self._grid.x
-        size = factor
-        first = about - about * size
-        self._set_window((axis.value(first), axis.value(first + size)))
+        first = about - about * factor
+        self._set_window((axis.value(first), axis.value(first + factor)))
 
     def _move(self, share: float) -> None:
         axis = self._grid.x
-        self._set_window((axis.value(share), axis.value(1.0 + share)), keep_size=True)
+        self._set_window((axis.value(share), axis.value(1.0 + share)))
 
     def _whole(self) -> Scale:
         """The axis without a window."""
         columns = self._grid.area[3] if self._grid.area else max(self.size.width, 12)
         return replace(self._plot, window=None).x_scale(max(min(columns // 8, 12), 4))
 
-    def _set_window(self, window: Window | None, keep_size: bool = False) -> None:
+    def _set_window(self, window: Window | None) -> None:
         """Look there, held inside the whole axis, and say so where it is another part."""
         whole = self._whole()
         if window is not None:
-            low, high = whole.fraction(np.array(window))
-            if keep_size:
-                shift = max(-low, 0.0) - max(high - 1.0, 0.0)
-                low, high = low + shift, high + shift
-            low, high = max(low, 0.0), min(high, 1.0)
+            low, high = (float(place) for place in whole.fraction(np.array(window)))
+            shift = max(-low, 0.0) - max(high - 1.0, 0.0)  # at an end of the axis it keeps its size
+            low, high = max(low + shift, 0.0), min(high + shift, 1.0)
             if high - low < _LEAST:
                 return
             window = None if low <= 1e-9 and high >= 1 - 1e-9 else (whole.value(low), whole.value(high))
@@ -345,7 +388,7 @@ class Chart(Widget, can_focus=True):
             begun, window = self._dragged
             axis = Scale(*window, self._plot.x_log, self._plot.x_unit)
             share = (begun - event.screen_x) / max(self._grid.area[3] - 1, 1)
-            self._set_window((axis.value(share), axis.value(1.0 + share)), keep_size=True)
+            self._set_window((axis.value(share), axis.value(1.0 + share)))
             return
         place = self._fraction(event)
         self._set_cursor(None if place is None else self._nearest(place))
