@@ -15,9 +15,10 @@ from textual.theme import Theme
 from engine.config import TrainConfig
 from mopo_tui.actions import ACTIONS, bindings
 from mopo_tui.deeds import called, carry_out
+from mopo_tui.machine import Load
 from mopo_tui.manager import Run, Store, StoreError, trash
 from mopo_tui.manager.new_run import resolve_run
-from mopo_tui.poller import ArrangeFailed, Overview, Poller, ReadFailed, RunsChanged, ViewChanged
+from mopo_tui.poller import ArrangeFailed, MachineChanged, Overview, Poller, ReadFailed, RunsChanged, ViewChanged
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
 from mopo_tui.screens.dashboard import Dashboard
@@ -77,6 +78,7 @@ class MopoApp(App[None]):
         self.place = _place(store.root)
         self.overview = Overview()
         self.looked = False  # whether the store has been read at all
+        self.load = Load()
         self.views: dict[str, RunView] = {}
         self.poller = Poller(self, store)
         self._open_on = run
@@ -115,6 +117,13 @@ class MopoApp(App[None]):
             self.views.pop(next(iter(self.views)))
         for screen in self._screens():
             screen.show_view(view)
+
+    @on(MachineChanged)
+    def _take_load(self, message: MachineChanged) -> None:
+        if message.load.words() != self.load.words():
+            self.load = message.load
+            for screen in self._screens():
+                screen.show_load()
 
     @on(ArrangeFailed)
     def _say_no_arrangement(self, message: ArrangeFailed) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from textual.app import App
 from textual.message import Message
 
+from mopo_tui.machine import Load, Machine
 from mopo_tui.manager import Run, Store
 from mopo_tui.manager.filters import FilterError, ordered, select
 from mopo_tui.manager.index import Listed, Values, listing
@@ -20,6 +21,7 @@ from mopo_tui.run_view import Readers, RunView
 LIST_SECONDS = 1.0
 WATCHED_SECONDS = 0.5
 ADVANCE_SECONDS = 3.0
+MACHINE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,14 @@ class RunsChanged(Message):
         self.overview = overview
 
 
+class MachineChanged(Message):
+    """The host is more or less busy than it was."""
+
+    def __init__(self, load: Load) -> None:
+        super().__init__()
+        self.load = load
+
+
 class ArrangeFailed(Message):
     """A filter or an order that means nothing; the list stays as it was."""
 
@@ -93,6 +103,8 @@ class Poller:
     def __init__(self, app: App[None], store: Store) -> None:
         self._app = app
         self._store = store
+        self.machine = Machine()
+        self._machine_due = 0.0
         self._lock = threading.Lock()
         self._watched: tuple[str, ...] = ()
         self._fresh: set[str] = set()
@@ -108,10 +120,13 @@ class Poller:
 
     def start(self) -> None:
         """Begin reading."""
+        self.machine.begin()
+        self._machine_due = time.monotonic() + WATCHED_SECONDS
         threading.Thread(target=self._loop, name="poller", daemon=True).start()
 
     def end(self) -> None:
         """Stop reading; posts nothing more."""
+        self.machine.end()
         self._ended.set()
         self._wake.set()
 
@@ -152,6 +167,9 @@ class Poller:
             self._wake.wait(WATCHED_SECONDS)
 
     def _look(self, readers: Readers) -> None:
+        if time.monotonic() >= self._machine_due:
+            self._machine_due = time.monotonic() + MACHINE_SECONDS
+            self._post(MachineChanged(self.machine.look()))
         if time.monotonic() >= self._advance_due or self._look_now:
             self._store.advance()  # whatever waits and has room now begins, while the app is open
             self._advance_due = time.monotonic() + ADVANCE_SECONDS

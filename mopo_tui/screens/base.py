@@ -25,6 +25,9 @@ class RunsScreen(Screen[None]):
     def show_runs(self, runs: Sequence[Run]) -> None:
         """The list of runs changed."""
 
+    def show_load(self) -> None:
+        """The host is more or less busy than it was."""
+
     def show_wrong_arrangement(self, reason: str) -> None:
         """The filter or order that was asked for means nothing."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -25,7 +26,7 @@ from mopo_tui.widgets.panels import PANELS, panels
 from mopo_tui.widgets.prompt import Prompt
 from mopo_tui.widgets.run_header import RunHeader
 from mopo_tui.widgets.run_list import RunList
-from mopo_tui.widgets.words import cut
+from mopo_tui.widgets.words import cut, fitting
 
 MOST_MARKED = 2
 WIDE = 100  # columns from which list and panels stand side by side
@@ -132,20 +133,32 @@ class Dashboard(RunsScreen):
         if run is not None and view.run_id == run.id:
             self._show_panels(run)
 
+    def show_load(self) -> None:
+        self._show_top(self.mopo.runs)
+
     def _show_top(self, runs: Sequence[Run]) -> None:
+        """Host and runs on the left, as words where there is room, and how busy the host is on the right."""
         dark = self.app.current_theme.dark
+        width = self.size.width
+        counts = Counter(run.state.value for run in runs)
+        there = [(glyph, ink, counts[state], state) for state, (glyph, ink) in STATES.items() if counts[state]]
+        name = cut(self.mopo.host, 24)
+        left = len(f" mopo-tui  {name}")
+        in_words = left + sum(len(f"  {g} {n} {state}") for g, _, n, state in there)
+        in_glyphs = left + sum(len(f"  {g} {n}") for g, _, n, _ in there)
+        load = fitting(self.mopo.load.words(), width - in_glyphs - 3)
+        words = in_words + len(load) + 3 <= width
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(" mopo-tui", f"bold {colour('text', dark)}")
-        text.append(f"  {self.mopo.host}", colour("muted", dark))
-        for state, (glyph, ink) in STATES.items():
-            count = sum(run.state.value == state for run in runs)
-            if count:
-                text.append(f"  {glyph} {count} {state}", colour(ink, dark))
-        room = self.size.width - len(text) - 3
-        place = self.mopo.place
+        text.append(f"  {name}", colour("muted", dark))
+        for glyph, ink, count, state in there:
+            text.append(f"  {glyph} {count} {state}" if words else f"  {glyph} {count}", colour(ink, dark))
+        place, room = self.mopo.place, width - len(text) - len(load) - (5 if load else 3)
         if room >= 12:
             place = place if len(place) <= room else "…" + place[-(room - 1) :]
-            text.append(" " * (room - len(place) + 2) + place, colour("faint", dark))
+            text.append("  " + place, colour("faint", dark))
+        if load:
+            text.append(" " * (width - 1 - len(text) - len(load)) + load, colour("muted", dark))
         self.query_one("#top", Static).update(text, layout=False)
 
     def on_resize(self) -> None:

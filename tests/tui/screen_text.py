@@ -10,14 +10,26 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from mopo_tui.app import MopoApp
+from mopo_tui.machine import Load, Machine
 
 SCREENS = Path(__file__).parent / "screens"
 WRITE = "WRITE_SCREENS"
 
 
+class SteadyMachine(Machine):
+    """A host that is always as busy."""
+
+    def begin(self) -> None:
+        pass
+
+    def look(self) -> Load:
+        return Load(cpu=43.0, used=3.1e9, total=16e9)
+
+
 def fixed(app: MopoApp) -> MopoApp:
     """The same app as it looks on every machine."""
     app.host, app.place = "node", "~/runs"
+    app.poller.machine = SteadyMachine()
     return app
 
 
@@ -42,7 +54,7 @@ Act = Callable[[Pilot[None]], Awaitable[None]]
 
 async def settled(pilot: Pilot[None], app: MopoApp) -> None:
     """Wait until the runs are listed and the rows of those on the screen are read and drawn."""
-    await until(pilot, lambda: app.looked)
+    await until(pilot, lambda: app.looked and bool(app.load.words()))
 
     def shown() -> bool:
         screens = app._screens()
