@@ -151,6 +151,8 @@ class Chart(Widget, can_focus=True):
         elif self._window is not None and self._follows:
             end = self._whole().high
             self._window = (self._window[0] + end - self._window[1], end)
+        elif self._window is not None and not _overlap(self._window, self._whole()):
+            self._window = None  # another run, which has nothing there
         self._update()
 
     def point_at(self, place: float | None) -> None:
@@ -418,6 +420,10 @@ class Chart(Widget, can_focus=True):
         if place is not None:
             event.stop()
             self._zoom(factor**0.5, min(max(place, 0.0), 1.0))
+
+
+def _overlap(window: Window, axis: Scale) -> bool:
+    return window[0] < axis.high and window[1] > axis.low
 
 
 def side_by_side(charts: Sequence[Chart], moved: Chart.Pointed | Chart.Zoomed) -> None:

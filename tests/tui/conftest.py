@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from realistic import make_store
 from screen_text import fixed
+from seeds_store import mb2po, mbpo, mopo, seeds_store  # noqa: F401  fixtures of several tests
 
 from mopo_tui.app import MopoApp
 from mopo_tui.manager import Store

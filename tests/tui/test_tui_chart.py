@@ -198,6 +198,9 @@ async def test_a_window_at_the_end_follows_what_comes() -> None:
         assert app.one.window == (40, 100)
         app.one.show(Plot([Line("loss", more, more)], x_title="epoch"))
         assert app.one.window is None  # another axis
+        app.one.look_at((200.0, 250.0))
+        app.one.show(Plot([Line("loss", X, X)], x_title="epoch"))
+        assert app.one.window is None  # another run, which is not that long
         await pilot.pause()
 
 

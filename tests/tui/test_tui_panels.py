@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from realistic import HALFCHEETAH_REFERENCES, make_run
+from realistic import HALFCHEETAH_REFERENCES
+from seeds_store import read
 
 from engine.tasks import task
-from mopo_tui.manager import Run, Store
+from mopo_tui.manager import Store
 from mopo_tui.manager.series import RunReader, Series
 from mopo_tui.run_view import Readers, RunView, read_view
 from mopo_tui.widgets.drawing import draw
 from mopo_tui.widgets.glyphs import Look
-from mopo_tui.widgets.palette import Stroke
 from mopo_tui.widgets.panels import (
     EVERY_PANEL,
     TITLES,
@@ -33,13 +33,6 @@ from mopo_tui.widgets.panels import (
 )
 from mopo_tui.widgets.seeds import Group, alone
 from mopo_tui.widgets.words import headline, score_text
-
-
-def read(store: Store, tail: str) -> tuple[Run, RunView]:
-    run = store.find(tail)
-    reader = RunReader(run.folder)
-    reader.refresh()
-    return run, read_view(run.id, reader)
 
 
 def test_elites_are_bright_and_drawn_last(finished_store: Store) -> None:
@@ -147,43 +140,6 @@ def test_readers_post_only_what_is_new(finished_store: Store) -> None:
 
 
 # --- groups of seeds, several groups, both stages, every metric -------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def seeds_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Three seeds of MOPO (the last one under way) and two of MBPO on a task with a scale, and one run of MB2PO."""
-    root = tmp_path_factory.mktemp("seeds") / "runs"
-    root.mkdir()
-    for seed in range(3):
-        ending, until = ("running", 0.6) if seed == 2 else ("finished", 1.0)
-        make_run(
-            root, f"20260921-12000{seed}-hopper-medium-replay-mopo-s{seed}-aaa{seed}", task_name="hopper-medium-replay",
-            seed=seed, until=until, ending=ending,
-        )  # fmt: skip
-    for seed in range(2):
-        make_run(
-            root, f"20260921-13000{seed}-hopper-medium-replay-mbpo-s{seed}-bbb{seed}", task_name="hopper-medium-replay",
-            algorithm="mbpo", seed=seed,
-        )  # fmt: skip
-    make_run(
-        root, "20260921-140000-halfcheetah-medium-replay-mb2po-s0-ccc0", task_name="halfcheetah-medium-replay", algorithm="mb2po"
-    )  # fmt: skip
-    return Store.open(root)
-
-
-@pytest.fixture(scope="module")
-def mopo(seeds_store: Store) -> Group:
-    return Group([read(seeds_store, f"aaa{seed}") for seed in range(3)], "mopo")
-
-
-@pytest.fixture(scope="module")
-def mbpo(seeds_store: Store) -> Group:
-    return Group([read(seeds_store, f"bbb{seed}") for seed in range(2)], "mbpo", Stroke("orange", "dashed"))
-
-
-@pytest.fixture(scope="module")
-def mb2po(seeds_store: Store) -> Group:
-    return alone(*read(seeds_store, "ccc0"))
 
 
 def test_seeds_are_a_mean_a_band_and_thin_lines(mopo: Group) -> None:
