@@ -393,7 +393,9 @@ def task_of_source(source: str) -> Task:
     words = source.partition(":")[2].lower().replace("_", "-").replace("/", "-")
     robot = next((r for r in _ROBOTS if r in words or (r == "walker2d" and "walker" in words)), None)
     if robot is None or source.partition(":")[0] not in ("d4rl", "minari"):
-        raise UnknownName(f"{source!r} names no task of the table: say which with --task")
+        close = [r for word in words.split("-") for r in difflib.get_close_matches(word, _ROBOTS, n=1)]
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UnknownName(f"{source!r} names no task of the table{hint or ': say which with --task'}")
     words = words.replace("mixed", "medium-replay")
     quality = next((q for q in sorted(_QUALITIES, key=len, reverse=True) if q in words), None)
     if quality is None or "full-replay" in words:

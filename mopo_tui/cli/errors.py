@@ -56,5 +56,8 @@ def _code(error: Exception) -> int | None:
     if isinstance(error, (StoreError, QueueError, LocationError, UnknownName)):
         return USAGE
     from engine.config import ConfigError
+    from mopo_tui.manager.datasets import DatasetUnavailable
 
+    if isinstance(error, DatasetUnavailable):
+        return UNAVAILABLE
     return USAGE if isinstance(error, ConfigError) else None

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import record
-from engine.config import CONFIG_CLASSES, DatasetConfig, TrainConfig, from_toml
+from engine.config import CONFIG_CLASSES, BehaviourConfig, Config, DatasetConfig, TrainConfig, from_toml
 from engine.data_source import wanted
-from engine.tasks import TASKS, task
+from engine.tasks import OURS, TASKS, task
 from mopo_tui.manager import locations
 from mopo_tui.manager.run import Run, number_of, text_of
 from mopo_tui.manager.state import RunState
@@ -84,6 +84,15 @@ def dataset_status(config: TrainConfig | DatasetConfig) -> DatasetStatus:
     """The dataset that a run of `config` learns from, or makes."""
     identifier = wanted(task(config.task), config.dataset, config.environment).id
     return _status(identifier, locations.dataset_folder(identifier))
+
+
+def check_source(config: Config) -> None:
+    """Raise DatasetUnavailable where a run of `config` would read a file, or another run's replay buffer, that is not there."""
+    source = "" if isinstance(config, BehaviourConfig) else config.dataset.source
+    kind, _, rest = source.partition(":")
+    path = rest if kind == "training" else source
+    if source and source != OURS and kind not in ("d4rl", "minari") and not os.path.lexists(path):
+        raise DatasetUnavailable(f"{path}: no such file or folder (dataset.source = {source!r})")
 
 
 def datasets() -> list[DatasetStatus]:

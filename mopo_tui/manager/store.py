@@ -180,10 +180,13 @@ class Store:
 
         Raises:
             StoreError: an unusable name, group, tag or note, or the folder cannot be written; nothing is left of it then.
+            DatasetUnavailable: its data is a file that is not there.
         """
         from engine.config import BehaviourConfig, TrainConfig, to_toml
+        from mopo_tui.manager.datasets import check_source
         from mopo_tui.manager.new_run import with_threads
 
+        check_source(config)
         name, group = _checked_name(name or "", "name"), _checked_name(group, "group")
         meta: dict[str, Any] = {}
         if tags:

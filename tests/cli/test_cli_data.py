@@ -445,3 +445,15 @@ def test_rm_takes_a_download_only_when_told(mopo: Command, place: Path) -> None:
     assert list(file.parent.iterdir()) == []
     done = mopo("data", "rm", OURS, "nothing", "--yes")
     assert (done.returncode, (place / "data" / "datasets" / OURS).exists()) == (3, True)
+
+
+def test_data_that_are_not_there_are_refused_before_a_run_is_made(mopo: Command, store: Store) -> None:
+    for source in ("/nowhere/x.hdf5", "training:/nowhere/run"):
+        done = mopo("run", "--task", "hopper-medium", "--preset", "smoke", "--dataset", source)
+        assert done.returncode == 3
+        assert done.stderr.strip().splitlines()[-1].startswith("mopo: /nowhere/")
+        assert "no such file or folder" in done.stderr
+    assert store.runs() == []
+    done = mopo("data", "fetch", "d4rl:hoper-medium-v2")
+    assert done.returncode == 2
+    assert "did you mean hopper?" in done.stderr
