@@ -545,11 +545,12 @@ Reading = tuple[str, str, str]  # ink, label, value
 
 
 def reading(plot: Plot, x: float) -> list[Reading]:
-    """What all series say at an x: its own value first (in the ink "text"), then each line's nearest one, in their order."""
+    """What all series say at an x: its own value first (in the ink "text"), then each line's nearest one, those
+    behind last."""
     found: list[Reading] = [("text", plot.x_title or "x", label_of(x, plot.x_unit))]
     found += [
         (line.ink, line.label, label_of(point[1], plot.y_unit))
-        for line in plot.lines
+        for line in sorted(plot.lines, key=lambda line: line.behind)
         if not line.raw and (point := at(line.x, line.y, x)) is not None
     ]
     for band in plot.bands:

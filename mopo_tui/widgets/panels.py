@@ -719,8 +719,8 @@ def _one_metric(name: str, groups: Sequence[Group], axis: str, options: Options)
         x_title=AXES[axis],
         x_unit=x_unit(axis),
     )
-    about = f": {entry.about}" if entry is not None else ""
-    return plot, f"{label[:1].upper()}{label[1:]}{about}"
+    title = entry.about if entry is not None else label
+    return plot, title[:1].upper() + title[1:]
 
 
 def _gate(groups: Sequence[Group]) -> Panel:

@@ -122,7 +122,8 @@ def spread(
         only = Line(label, x, y, stroke.ink, end_label, "●", stroke.dash, smoothing=smoothing)
         return [only], []
     dim = f"{stroke.ink} dim"
-    lines = [Line(f"seed {run.seed}", x, y, dim, behind=True, dash=stroke.dash) for run, (x, y) in found]
+    whose = f"{label} " if label == group.label else ""  # several groups lie over each other
+    lines = [Line(f"{whose}seed {run.seed}", x, y, dim, behind=True, dash=stroke.dash) for run, (x, y) in found]
     shared, mean, low, high = over_seeds([thinned(curve) for _, curve in found])
     if not len(shared):
         return lines, []

@@ -377,6 +377,11 @@ def test_the_crosshair_reads_every_series() -> None:
     assert "│" in text
 
 
+def test_the_crosshair_reads_the_mean_before_the_seeds() -> None:
+    lines = [Line("seed 0", UPDATES, UPDATES, behind=True), Line("mean", UPDATES, UPDATES)]
+    assert [label for _, label, _ in reading(Plot(lines), 50_000.0)] == ["x", "mean", "seed 0"]
+
+
 def test_a_small_chart_has_no_box_over_its_lines() -> None:
     grid = draw(Plot([SCORE]), 8, 40, cursor=50_000.0)
     assert not grid.told

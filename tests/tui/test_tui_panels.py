@@ -181,6 +181,7 @@ def test_groups_lie_over_each_other_each_in_its_stroke(mopo: Group, mbpo: Group)
             assert inks == {("sky", ""), ("orange", "dashed")}, name
         assert [text for _, _, text in shown.plot.legend if text in ("mopo", "mbpo")] == ["mopo", "mbpo"], name
         assert any("mbpo" in text for text in shown.numbers), name
+        assert len({line.label for line in shown.plot.lines}) == len(shown.plot.lines), name
 
 
 def test_counts_of_seeds_are_added(mopo: Group) -> None:
