@@ -18,13 +18,23 @@ from mopo_tui.deeds import called, carry_out
 from mopo_tui.machine import Load
 from mopo_tui.manager import Run, Store, StoreError, trash
 from mopo_tui.manager.new_run import resolve_run
-from mopo_tui.poller import ArrangeFailed, MachineChanged, Overview, Poller, ReadFailed, RunsChanged, ViewChanged
+from mopo_tui.poller import (
+    ArrangeFailed,
+    LogChanged,
+    MachineChanged,
+    Overview,
+    Poller,
+    ReadFailed,
+    RunsChanged,
+    ViewChanged,
+)
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
 from mopo_tui.screens.dashboard import Dashboard
 from mopo_tui.screens.help import HelpScreen
 
 _VIEWS_KEPT = 20
+_PLACES = {"Dashboard": "dashboard", "CompareScreen": "compare", "LogScreen": "log"}
 _TOLD = 4  # runs that a toast names
 
 DARK = Theme(
@@ -118,6 +128,11 @@ class MopoApp(App[None]):
         for screen in self._screens():
             screen.show_view(view)
 
+    @on(LogChanged)
+    def _take_log(self, message: LogChanged) -> None:
+        for screen in self._screens():
+            screen.show_log(message.run_id, message.lines)
+
     @on(MachineChanged)
     def _take_load(self, message: MachineChanged) -> None:
         if message.load.words() != self.load.words():
@@ -142,6 +157,7 @@ class MopoApp(App[None]):
         screens = self._screens()
         if screens:
             self.poller.watch(screens[-1].watched())
+            self.poller.watch_log(screens[-1].watched_log())
 
     # --- what screens ask for ---------------------------------------------------------------------
 
@@ -185,7 +201,7 @@ class MopoApp(App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: the actions that are valid here, and the theme."""
-        here = {"everywhere", "dashboard" if isinstance(screen, Dashboard) else "compare"}
+        here = {"everywhere", _PLACES.get(type(screen).__name__, "")}
         for action in ACTIONS:
             if action.where not in here or action.name == "command_palette":
                 continue

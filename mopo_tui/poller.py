@@ -11,6 +11,7 @@ from pathlib import Path
 from textual.app import App
 from textual.message import Message
 
+from mopo_tui.log_view import LogTail
 from mopo_tui.machine import Load, Machine
 from mopo_tui.manager import Run, Store
 from mopo_tui.manager.filters import FilterError, ordered, select
@@ -62,6 +63,14 @@ class RunsChanged(Message):
         self.overview = overview
 
 
+class LogChanged(Message):
+    """The watched log has new lines. `lines` is never changed afterwards."""
+
+    def __init__(self, run_id: str, lines: Sequence[str]) -> None:
+        super().__init__()
+        self.run_id, self.lines = run_id, lines
+
+
 class MachineChanged(Message):
     """The host is more or less busy than it was."""
 
@@ -108,6 +117,8 @@ class Poller:
         self._lock = threading.Lock()
         self._watched: tuple[str, ...] = ()
         self._fresh: set[str] = set()
+        self._log_wanted: Run | None = None
+        self._log: tuple[str, LogTail] | None = None
         self._look_now = False
         self._due = 0.0
         self._advance_due = 0.0
@@ -141,6 +152,12 @@ class Poller:
     def look(self) -> None:
         """Read the list of runs now, after something was started or stopped."""
         self._look_now = True
+        self._wake.set()
+
+    def watch_log(self, run: Run | None) -> None:
+        """Read this run's log from now on, or none; posted at once, and whenever it grows."""
+        with self._lock:
+            self._log_wanted = run
         self._wake.set()
 
     def arrange(self, arrangement: Arrangement) -> None:
@@ -179,6 +196,21 @@ class Poller:
             self._due = time.monotonic() + LIST_SECONDS
         runs = self._overview.runs if self._overview is not None else ()
         self._read_watched(readers, {run.id: run.folder for run in runs})
+
+        self._read_log()
+
+    def _read_log(self) -> None:
+        with self._lock:
+            wanted = self._log_wanted
+        if wanted is None:
+            self._log = None
+            return
+        first = self._log is None or self._log[0] != wanted.id
+        if self._log is None or first:
+            self._log = (wanted.id, LogTail(wanted.folder))
+        tail = self._log[1]
+        if tail.look() or first:
+            self._post(LogChanged(wanted.id, tail.lines))
 
     def _list(self) -> None:
         listed = listing(self._store)

@@ -37,3 +37,10 @@ class RunsScreen(Screen[None]):
     def watched(self) -> tuple[str, ...]:
         """The runs whose rows this screen shows."""
         return ()
+
+    def watched_log(self) -> Run | None:
+        """The run whose log this screen shows."""
+        return None
+
+    def show_log(self, run_id: str, lines: Sequence[str]) -> None:
+        """The log that this screen shows has new lines."""

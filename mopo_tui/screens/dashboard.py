@@ -203,7 +203,7 @@ class Dashboard(RunsScreen):
                 return bool(self._own())
             case "zoom":
                 return run is not None and (in_panels or self.has_class("-wide", "-very-wide"))
-            case "log_scale":
+            case "log_scale" | "log":
                 return run is not None
         return True
 
@@ -356,6 +356,14 @@ class Dashboard(RunsScreen):
         who, it = all_called(runs), "it" if len(runs) == 1 else "them"
         about = deed.about if len(runs) == 1 else f"Each of them: {deed.about[0].lower()}{deed.about[1:]}"
         self.app.push_screen(ConfirmScreen(f"{deed.verb} {who}?", about, f"{deed.verb} {it}"), answered)
+
+    def action_log(self) -> None:
+        """What the chosen run says."""
+        from mopo_tui.screens.log import LogScreen
+
+        run = self.runs.chosen
+        if run is not None:
+            self.app.push_screen(LogScreen(run), lambda _: self.mopo.watch_shown())
 
     def action_restore(self) -> None:
         """Choose a run of the trash to bring back."""
