@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from mopo_tui.deeds import called, carry_out
 from mopo_tui.machine import Load
 from mopo_tui.manager import Run, Store, StoreError, trash
 from mopo_tui.manager.new_run import resolve_run
+from mopo_tui.manager.queue import Queue, QueueError
 from mopo_tui.poller import (
     ArrangeFailed,
     LogChanged,
     MachineChanged,
     Overview,
     Poller,
+    QueueChanged,
     ReadFailed,
     RunsChanged,
     ViewChanged,
@@ -34,7 +37,7 @@ from mopo_tui.screens.dashboard import Dashboard
 from mopo_tui.screens.help import HelpScreen
 
 _VIEWS_KEPT = 20
-_PLACES = {"Dashboard": "dashboard", "CompareScreen": "compare", "LogScreen": "log"}
+_PLACES = {"Dashboard": "dashboard", "CompareScreen": "compare", "LogScreen": "log", "QueueScreen": "queue"}
 _TOLD = 4  # runs that a toast names
 
 DARK = Theme(
@@ -133,6 +136,11 @@ class MopoApp(App[None]):
         for screen in self._screens():
             screen.show_log(message.run_id, message.lines)
 
+    @on(QueueChanged)
+    def _take_queue(self, message: QueueChanged) -> None:
+        for screen in self._screens():
+            screen.show_queue(message.view)
+
     @on(MachineChanged)
     def _take_load(self, message: MachineChanged) -> None:
         if message.load.words() != self.load.words():
@@ -158,6 +166,7 @@ class MopoApp(App[None]):
         if screens:
             self.poller.watch(screens[-1].watched())
             self.poller.watch_log(screens[-1].watched_log())
+            self.poller.watch_queue(screens[-1].watches_queue())
 
     # --- what screens ask for ---------------------------------------------------------------------
 
@@ -184,6 +193,15 @@ class MopoApp(App[None]):
                 self.call_from_thread(self.notify, text, title=over, severity=severity, markup=False)
         self.poller.look()
 
+    @work(thread=True, exclusive=True, group="queue")
+    def change_queue(self, do: Callable[[Queue], None]) -> None:
+        """Change the queue, off the UI thread; the screen shows it, a toast only what went wrong."""
+        try:
+            do(self.store.queue)
+        except (QueueError, OSError) as error:
+            self.call_from_thread(self.notify, str(error), title="Queue: not done", severity="error", markup=False)
+        self.poller.look()
+
     @work(thread=True)
     def bring_back(self, run: Run) -> None:
         """Move a run out of the trash; a toast says so."""
@@ -207,9 +225,8 @@ class MopoApp(App[None]):
                 continue
             target = self if action.where == "everywhere" else screen
             if target.check_action(action.name, ()):
-                yield SystemCommand(
-                    action.label, f"{action.help} ({action.shown})", getattr(target, f"action_{action.name}")
-                )
+                run = partial(self.run_action, action.name, target)
+                yield SystemCommand(action.label, f"{action.help} ({action.shown})", run)
         other = LIGHT if self.current_theme.dark else DARK
         yield SystemCommand(
             f"{'Light' if other is LIGHT else 'Dark'} theme",

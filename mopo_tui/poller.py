@@ -16,6 +16,7 @@ from mopo_tui.machine import Load, Machine
 from mopo_tui.manager import Run, Store
 from mopo_tui.manager.filters import FilterError, ordered, select
 from mopo_tui.manager.index import Listed, Values, listing
+from mopo_tui.manager.queue import Job
 from mopo_tui.manager.rows import Row, differences, rows_of
 from mopo_tui.run_view import Readers, RunView
 
@@ -61,6 +62,24 @@ class RunsChanged(Message):
     def __init__(self, overview: Overview) -> None:
         super().__init__()
         self.overview = overview
+
+
+@dataclass(frozen=True)
+class QueueView:
+    """The queue at one moment: claimed jobs, waiting ones in their order, and slots of this host."""
+
+    at_work: tuple[Job, ...]
+    waiting: tuple[Job, ...]
+    used: int
+    slots: int
+
+
+class QueueChanged(Message):
+    """The watched queue is another one now."""
+
+    def __init__(self, view: QueueView) -> None:
+        super().__init__()
+        self.view = view
 
 
 class LogChanged(Message):
@@ -117,6 +136,8 @@ class Poller:
         self._lock = threading.Lock()
         self._watched: tuple[str, ...] = ()
         self._fresh: set[str] = set()
+        self._queue_wanted = False
+        self._queue: QueueView | None = None
         self._log_wanted: Run | None = None
         self._log: tuple[str, LogTail] | None = None
         self._look_now = False
@@ -152,6 +173,11 @@ class Poller:
     def look(self) -> None:
         """Read the list of runs now, after something was started or stopped."""
         self._look_now = True
+        self._wake.set()
+
+    def watch_queue(self, wanted: bool) -> None:
+        """Read the queue from now on, or no longer."""
+        self._queue_wanted = wanted
         self._wake.set()
 
     def watch_log(self, run: Run | None) -> None:
@@ -198,6 +224,17 @@ class Poller:
         self._read_watched(readers, {run.id: run.folder for run in runs})
 
         self._read_log()
+        self._read_queue()
+
+    def _read_queue(self) -> None:
+        if not self._queue_wanted:
+            self._queue = None
+            return
+        queue = self._store.queue
+        view = QueueView(tuple(queue.claimed()), tuple(queue.waiting()), queue.used(), queue.slots())
+        if view != self._queue:
+            self._queue = view
+            self._post(QueueChanged(view))
 
     def _read_log(self) -> None:
         with self._lock:

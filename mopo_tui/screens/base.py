@@ -12,6 +12,7 @@ from mopo_tui.run_view import RunView
 
 if TYPE_CHECKING:
     from mopo_tui.app import MopoApp
+    from mopo_tui.poller import QueueView
 
 
 class RunsScreen(Screen[None]):
@@ -44,3 +45,10 @@ class RunsScreen(Screen[None]):
 
     def show_log(self, run_id: str, lines: Sequence[str]) -> None:
         """The log that this screen shows has new lines."""
+
+    def watches_queue(self) -> bool:
+        """Whether this screen shows the queue."""
+        return False
+
+    def show_queue(self, view: QueueView) -> None:
+        """The queue has changed."""

@@ -365,6 +365,12 @@ class Dashboard(RunsScreen):
         if run is not None:
             self.app.push_screen(LogScreen(run), lambda _: self.mopo.watch_shown())
 
+    def action_queue(self) -> None:
+        """What waits."""
+        from mopo_tui.screens.queue import QueueScreen
+
+        self.app.push_screen(QueueScreen(), lambda _: self.mopo.watch_shown())
+
     def action_restore(self) -> None:
         """Choose a run of the trash to bring back."""
         from mopo_tui.screens.trash import TrashScreen

@@ -14,6 +14,8 @@ from mopo_tui.app import MopoApp
 from mopo_tui.manager import Store, trash
 from mopo_tui.screens.confirm import ConfirmScreen
 from mopo_tui.screens.dashboard import Dashboard
+from mopo_tui.screens.log import LogScreen
+from mopo_tui.screens.queue import QueueScreen
 from mopo_tui.screens.trash import TrashScreen
 from mopo_tui.widgets.run_list import RunList
 
@@ -178,3 +180,22 @@ async def test_a_real_run_is_paused_resumed_killed_and_restarted(tmp_path: Path)
     again = next(each for each in store.runs() if each.id != run.id)
     assert (again.state.value, again.name) == ("queued", run.name)
     assert (again.folder / "config.toml").read_text() == (run.folder / "config.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("keys", "label", "then"),
+    [("", "Log", LogScreen), ("o", "Back", Dashboard), ("Q", "Back", Dashboard), ("Q", "More slots", QueueScreen)],
+)
+async def test_the_palette_offers_each_screens_actions(seeds: Store, keys: str, label: str, then: type) -> None:
+    app = fixed(MopoApp(seeds))
+    slots = seeds.queue.slots()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot, app)
+        await pilot.press(*keys)
+        await pilot.pause(1.0)
+        commands = {command.title: command for command in app.get_system_commands(app.screen)}
+        assert {"Help", "Quit", label} <= set(commands)
+        app.call_later(commands[label].callback)
+        await until(pilot, lambda: isinstance(app.screen, then))
+        if label == "More slots":
+            await until(pilot, lambda: seeds.queue.slots() == slots + 1)

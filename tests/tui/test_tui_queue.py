@@ -13,6 +13,7 @@ from mopo_tui.app import MopoApp
 from mopo_tui.manager import Store
 from mopo_tui.screens.dashboard import Dashboard
 from mopo_tui.screens.new_run import NewRunScreen
+from mopo_tui.screens.queue import QueueScreen
 from mopo_tui.widgets.choice import Choice
 
 SMALL = (80, 24)
@@ -70,3 +71,40 @@ async def test_the_form_offers_and_explains_every_algorithm_and_preset(full_stor
             shown.append(app.screen.query_one("#preset", Choice).value)
             await pilot.press("right")
         assert sorted(shown) == sorted(PRESETS)
+
+
+async def test_the_queue_is_shown_reordered_and_given_slots(full_store: Store) -> None:
+    ids = [f"20260921-14150{i}-ant-angle-mopo-s{i}-aaa{i}" for i in range(3)]
+    for i, run_id in enumerate(ids):
+        make_run(full_store.root, run_id, seed=i, ending="queued")
+        full_store.enqueue([full_store.run(run_id)])
+    app = fixed(MopoApp(full_store))
+
+    def order() -> list[str]:
+        return [job.run_id[-4:] for job in full_store.queue.waiting()]
+
+    async with app.run_test(size=SMALL, notifications=True) as pilot:
+        await settled(pilot, app)
+        await pilot.press("Q")
+        await until(pilot, lambda: "0 of 0 slots of node taken" in text_of(app))
+        assert isinstance(app.screen, QueueScreen)
+        shown = [line for line in text_of(app).splitlines() if "aaa" in line]
+        assert [line.split()[1:3] for line in shown] == [["1", "aaa0"], ["2", "aaa1"], ["3", "aaa2"]]
+        await pilot.press("J")
+        await until(pilot, lambda: order() == ["aaa1", "aaa0", "aaa2"])
+        await until(pilot, lambda: "2  aaa0" in text_of(app))
+        await pilot.press("J")  # the cursor went with it
+        await until(pilot, lambda: order() == ["aaa1", "aaa2", "aaa0"])
+        await until(pilot, lambda: "3  aaa0" in text_of(app))
+        await pilot.press("J", "k")
+        await pilot.press("K")
+        await until(pilot, lambda: order() == ["aaa2", "aaa1", "aaa0"])
+        for run_id in ids:
+            full_store.stop(full_store.run(run_id))
+        await until(pilot, lambda: "Nothing waits." in text_of(app), seconds=5)
+        await pilot.press("plus")
+        await until(pilot, lambda: "0 of 1 slot of node taken" in text_of(app))
+        assert full_store.queue.slots() == 1
+        await pilot.press("minus", "escape")
+        await until(pilot, lambda: full_store.queue.slots() == 0)
+        assert isinstance(app.screen, Dashboard)
