@@ -240,6 +240,17 @@ async def test_a_terminal_without_unicode_gets_ascii_titles_too() -> None:
         assert "".join(app.one._grid.lines()).isascii()
 
 
+async def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = Charts()
+    async with app.run_test(size=SIZE):
+        assert not app.one.look.colours
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    app = Charts()
+    async with app.run_test(size=SIZE):
+        assert app.one.look.colours
+
+
 async def test_the_theme_decides_the_colours() -> None:
     app = Charts()
     async with app.run_test(size=SIZE) as pilot:
@@ -258,6 +269,27 @@ async def test_the_theme_decides_the_colours() -> None:
         app.theme = "textual-light"
         await pilot.pause()
         assert dark.isdisjoint(inks())
+
+
+async def test_rows_are_written_whole_after_the_screen_was_laid_out_anew() -> None:
+    """A toast that goes away leaves its place to be repainted, which may be joined with what a chart repaints."""
+    app = Charts()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        compositor, values = app.screen._compositor, PLOT.lines[0].y
+        written = []
+        for change, laid_out in ((0.2, False), (0.4, False), (0.6, True)):
+            if laid_out:
+                app.screen.screen_layout_refresh_signal.publish(app.screen)
+                await pilot.pause()
+            app.one.show(
+                Plot([Line("loss", X, np.r_[values[:-1], change]), PLOT.lines[1]], x_title="updates"), "a title"
+            )
+            compositor.update_widgets({app.one})
+            update = compositor.render_partial_update()
+            assert update is not None
+            written.append(bool(re.search(r"\x1b\[\d+C", update.render_segments(app.console))))
+        assert written == [False, True, False]  # the first time nothing is there yet
 
 
 # --- in a real terminal -----------------------------------------------------------------------------------------------------------
