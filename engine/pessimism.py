@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from engine.agents.networks import Networks
     from engine.dynamics.ensemble import Model
 
-PENALTY_METRIC = "policy/bellman_penalty"
 LAYER_NORM_EPSILON = 1e-5
 SMALLEST_GRADIENT = 1e-8
 

@@ -11,11 +11,11 @@ import math
 import torch
 from torch import Tensor
 
-from engine.agents.adam import adam_, bias_corrections, correction
-from engine.agents.networks import Batch, Networks, before_tanh, glorot_uniform, mixture_log_density, sample_mixture
+from engine.agents.learner import Learner
+from engine.agents.networks import Batch, Networks, before_tanh, mixture_log_density, sample_mixture
 from engine.compute import Compute
 from engine.config import Awac
-from engine.pessimism import PENALTY_METRIC, BellmanPenalty, pessimistic_value
+from engine.pessimism import BellmanPenalty, pessimistic_value
 
 METRICS = (
     "policy/q",
@@ -112,8 +112,8 @@ def quantile_huber(quantiles: Tensor, target: Tensor) -> Tensor:
     return (weight * huber).mean(-1).sum(-1)
 
 
-class AWAC:
-    """A mixture policy and clipped double critics in one flat vector [actor | critics].
+class AWAC(Learner):
+    """A mixture policy and clipped double critics.
 
     Args:
         observation_dim, action_dim: sizes of the space; actions lie in [−1, 1].
@@ -132,95 +132,36 @@ class AWAC:
         generator: torch.Generator,
         penalty: BellmanPenalty | None = None,
     ) -> None:
-        self.settings, self._penalty = settings, penalty
-        self.metrics: tuple[str, ...] = METRICS if penalty is None else (*METRICS, PENALTY_METRIC)
+        self.settings = settings
         quantiles = settings.quantiles if settings.critic == "quantile" else 1
-        self.networks = Networks(observation_dim, action_dim, settings, settings.components, quantiles)
-        actor = glorot_uniform(self.networks.actor, generator)
-        critic = glorot_uniform(self.networks.critic, generator)
-        self.parameters = torch.cat([actor, critic]).to(compute.device)
-        self.target_critic = critic.clone().to(compute.device)
-        self.m, self.v = torch.zeros_like(self.parameters), torch.zeros_like(self.parameters)
-        self.updates = 0
-        self._sections = (self.networks.actor.size, self.networks.critic.size)
-        self._corrections = bias_corrections(compute.device)
-        self._lr = torch.tensor([settings.actor_lr, settings.critic_lr], device=compute.device)
-        self._step = compute.compile(self._gradient_step)
+        networks = Networks(observation_dim, action_dim, settings, settings.components, quantiles)
+        rates = (settings.actor_lr, settings.critic_lr, 0.0)
+        super().__init__(networks, torch.empty(0), rates, settings.polyak, METRICS, compute, generator, penalty)
 
-    @property
-    def actor(self) -> Tensor:
-        """The actor's flat parameters, a view."""
-        return self.parameters[: self._sections[0]]
+    def draws(self) -> int:
+        """One for the target, the others for the advantage's baseline."""
+        return 1 + self.settings.advantage_samples
 
-    @property
-    def critic(self) -> Tensor:
-        """The critics' flat parameters, a view."""
-        return self.parameters[self._sections[0] :]
-
-    def anneal(self, finished: float) -> None:
-        """AWAC's step sizes are constant."""
-
-    def noise(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """The standard normal draws of one update, on the CPU: (1 + samples, rows, act + 1), then the penalty's."""
-        dim = self.networks.noise_dim
-        draws = torch.randn(1 + self.settings.advantage_samples, rows, dim, generator=generator)
-        return (draws,) if self._penalty is None else (draws, *self._penalty.noise(rows, dim, generator))
-
-    def update(self, rows: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
-        """One gradient step of critics and actor on packed transitions; the values of `metrics`."""
-        corrections = correction(self._corrections, self.updates)
-        self.updates += 1
-        metrics: Tensor = self._step(
-            self.parameters, self.target_critic, self.m, self.v, corrections, self._lr, rows, noise
-        )
-        return metrics
-
-    def _gradient_step(
+    def gradients(
         self,
-        parameters: Tensor,
+        sections: tuple[Tensor, Tensor, Tensor],
         target_critic: Tensor,
-        m: Tensor,
-        v: Tensor,
-        corrections: Tensor,
-        lr: Tensor,
-        rows: Tensor,
-        noise: tuple[Tensor, ...],
-    ) -> Tensor:
+        batch: Batch,
+        penalty: Tensor | None,
+        noise: Tensor,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Those of J_π and J_Q."""
         networks, settings = self.networks, self.settings
-        batch = Batch.of_rows(rows, networks.observation_dim, networks.action_dim)
-        actor, critic = parameters.split(self._sections)
-
-        target = td_target(networks, actor, target_critic, batch, noise[0][0])
-        if self._penalty is not None:
-            s, a = batch.observation, batch.action
-            penalty = self._penalty(networks, actor, target_critic, s, a, (noise[1], noise[2]))
+        actor, critic, _ = sections
+        target = td_target(networks, actor, target_critic, batch, noise[0])
+        if penalty is not None:
             target = target - penalty[:, None]
         critic_gradient, (j_q, q) = torch.func.grad_and_value(critic_loss, has_aux=True)(
             critic, networks, batch, target
         )
         actor_gradient, (j_pi, (advantage, weights, log_density)) = torch.func.grad_and_value(actor_loss, has_aux=True)(
-            actor, networks, critic, q, batch, noise[0][1:], settings
+            actor, networks, critic, q, batch, noise[1:], settings
         )
-
-        gradient = torch.cat([actor_gradient, critic_gradient])
-        rates = torch.cat([lr[i].expand(n) for i, n in enumerate(self._sections)])
-        adam_(parameters, gradient, m, v, corrections, rates)
-        target_critic.lerp_(parameters[self._sections[0] :], settings.polyak)
         clipped = (advantage >= settings.temperature * math.log(settings.max_weight)).to(q.dtype).mean()
         values = [q.mean(), j_q, j_pi, advantage.mean(), weights.mean(), clipped, -log_density.mean()]
-        return torch.stack(values if self._penalty is None else [*values, penalty.mean()])
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything a checkpoint needs, as named tensors."""
-        return {
-            "parameters": self.parameters,
-            "target_critic": self.target_critic,
-            "m": self.m,
-            "v": self.v,
-            "updates": torch.tensor(self.updates),
-        }
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        for name in ("parameters", "target_critic", "m", "v"):
-            getattr(self, name).copy_(state[name])
-        self.updates = int(state["updates"])
+        return [actor_gradient, critic_gradient], values

@@ -1,7 +1,6 @@
 """Soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905) with clipped double Q and automatic temperature.
 
-Each loss is one function that can be held against the paper's equation; `SAC.update` does the three gradient steps and the
-Polyak average in one compiled graph.
+Each loss is one function that can be held against the paper's equation; one update takes a step on all three in one compiled graph.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ import math
 import torch
 from torch import Tensor
 
-from engine.agents.adam import adam_, bias_corrections, correction
-from engine.agents.networks import Batch, Networks, glorot_uniform
+from engine.agents.learner import Learner
+from engine.agents.networks import Batch, Networks
 from engine.compute import Compute
 from engine.config import Sac
-from engine.pessimism import PENALTY_METRIC, BellmanPenalty, critic_diversity, pessimistic_value
+from engine.pessimism import BellmanPenalty, critic_diversity, pessimistic_value
 
 METRICS = (
     "policy/q",
@@ -61,8 +60,8 @@ def temperature_loss(log_alpha: Tensor, log_density: Tensor, target_entropy: flo
     return -(log_alpha * (log_density + target_entropy)).sum()
 
 
-class SAC:
-    """Twin soft critics, a tanh-Gaussian actor and a temperature in one flat vector [actor | critics | log α].
+class SAC(Learner):
+    """Twin soft critics, a tanh-Gaussian actor and the logarithm of the temperature.
 
     Args:
         observation_dim, action_dim: sizes of the space; actions lie in [−1, 1].
@@ -81,109 +80,44 @@ class SAC:
         generator: torch.Generator,
         penalty: BellmanPenalty | None = None,
     ) -> None:
-        self.settings, self._penalty = settings, penalty
-        self.metrics: tuple[str, ...] = METRICS if penalty is None else (*METRICS, PENALTY_METRIC)
-        self.networks = Networks(observation_dim, action_dim, settings)
-        self.compute = compute
-        n_actor, n_critic = self.networks.actor.size, self.networks.critic.size
-        actor = glorot_uniform(self.networks.actor, generator)
-        critic = glorot_uniform(self.networks.critic, generator)
+        self.settings = settings
+        networks = Networks(observation_dim, action_dim, settings)
         log_alpha = torch.full((1,), settings.initial_log_temperature)
-        self.parameters = torch.cat([actor, critic, log_alpha]).to(compute.device)
-        self.target_critic = critic.clone().to(compute.device)
-        self.m = torch.zeros_like(self.parameters)
-        self.v = torch.zeros_like(self.parameters)
-        self.updates = 0
-        self._sections = (n_actor, n_critic, 1)
-        self._corrections = bias_corrections(compute.device)
-        self._lr = torch.tensor([settings.actor_lr, settings.critic_lr, settings.temperature_lr], device=compute.device)
-        self._step = compute.compile(self._gradient_step)
-
-    @property
-    def actor(self) -> Tensor:
-        """The actor's flat parameters, a view."""
-        return self.parameters[: self._sections[0]]
+        rates = (settings.actor_lr, settings.critic_lr, settings.temperature_lr)
+        super().__init__(networks, log_alpha, rates, settings.polyak, METRICS, compute, generator, penalty)
 
     def anneal(self, finished: float) -> None:
         """Set the actor's step size for a run of which the share `finished` in [0, 1) is done."""
         if self.settings.actor_schedule == "cosine":
             self._lr[0] = self.settings.actor_lr * 0.5 * (1 + math.cos(math.pi * finished))
 
-    def noise(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """The standard normal draws of one update, on the CPU: (2, rows, act) for target and actor, then the penalty's."""
-        draws = torch.randn(2, rows, self.networks.noise_dim, generator=generator)
-        if self._penalty is None:
-            return (draws,)
-        return draws, *self._penalty.noise(rows, self.networks.noise_dim, generator)
+    def draws(self) -> int:
+        """One for the target and one for the actor."""
+        return 2
 
-    def update(self, rows: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
-        """One gradient step of critics, actor and temperature.
-
-        Args:
-            rows: packed transitions (batch, 2·obs + act + 2).
-            noise: as `noise` draws it.
-
-        Returns:
-            the values of `metrics` for this step, not synchronised with the host.
-        """
-        corrections = correction(self._corrections, self.updates)
-        self.updates += 1
-        metrics: Tensor = self._step(
-            self.parameters, self.target_critic, self.m, self.v, corrections, self._lr, rows, noise
-        )
-        return metrics
-
-    def _gradient_step(
+    def gradients(
         self,
-        parameters: Tensor,
+        sections: tuple[Tensor, Tensor, Tensor],
         target_critic: Tensor,
-        m: Tensor,
-        v: Tensor,
-        corrections: Tensor,
-        lr: Tensor,
-        rows: Tensor,
-        noise: tuple[Tensor, ...],
-    ) -> Tensor:
+        batch: Batch,
+        penalty: Tensor | None,
+        noise: Tensor,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Those of J_π, J_Q and J(α)."""
         networks, settings = self.networks, self.settings
-        batch = Batch.of_rows(rows, networks.observation_dim, networks.action_dim)
-        actor, critic, log_alpha = parameters.split(self._sections)
+        actor, critic, log_alpha = sections
         alpha = log_alpha.exp()
         if settings.max_temperature:
             alpha = alpha.clamp(max=settings.max_temperature)
-
         backed_up = alpha if settings.entropy_backup else torch.zeros_like(alpha)
-        target = td_target(networks, actor, target_critic, backed_up, batch, noise[0][0])
-        if self._penalty is not None:
-            s, a = batch.observation, batch.action
-            penalty = self._penalty(networks, actor, target_critic, s, a, (noise[1], noise[2]))
+        target = td_target(networks, actor, target_critic, backed_up, batch, noise[0])
+        if penalty is not None:
             target = target - penalty
         critic_gradient, (j_q, q) = torch.func.grad_and_value(critic_loss, has_aux=True)(
             critic, networks, batch, target, settings.diversity
         )
         actor_gradient, (j_pi, log_density) = torch.func.grad_and_value(actor_loss, has_aux=True)(
-            actor, networks, critic, alpha, batch, noise[0][1]
+            actor, networks, critic, alpha, batch, noise[1]
         )
         temperature_gradient = torch.func.grad(temperature_loss)(log_alpha, log_density, settings.target_entropy)
-
-        gradient = torch.cat([actor_gradient, critic_gradient, temperature_gradient])
-        rates = torch.cat([lr[i].expand(n) for i, n in enumerate(self._sections)])
-        adam_(parameters, gradient, m, v, corrections, rates)
-        new_critic = parameters[self._sections[0] : self._sections[0] + self._sections[1]]
-        target_critic.lerp_(new_critic, settings.polyak)
-        metrics = torch.stack([q, j_q, j_pi, alpha[0], -log_density])
-        return metrics if self._penalty is None else torch.cat([metrics, penalty.mean()[None]])
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything a checkpoint needs, as named tensors."""
-        return {
-            "parameters": self.parameters,
-            "target_critic": self.target_critic,
-            "m": self.m,
-            "v": self.v,
-            "updates": torch.tensor(self.updates),
-        }
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        for name in ("parameters", "target_critic", "m", "v"):
-            getattr(self, name).copy_(state[name])
-        self.updates = int(state["updates"])
+        return [actor_gradient, critic_gradient, temperature_gradient], [q, j_q, j_pi, alpha[0], -log_density]
