@@ -592,7 +592,7 @@ def _training_return(groups: Sequence[Group], options: Options) -> Panel:
 _RETURNS = (
     ("eval/discounted_return", "real", Stroke("sky")),
     ("eval/model_return", "model", Stroke("orange", "dashed")),
-    ("eval/model_return_penalised", "model less penalty", Stroke("green", "dotted")),
+    ("eval/model_return_penalised", "penalised", Stroke("green", "dotted")),
 )
 _OPEN_LOOP = "calibration/open_loop/"
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+_SLACK = 2e-3  # of a step: what ends that little beyond a round number, less than a dot, does not take a step more
 _LOG_STEPS = (1.0, 2.0, 5.0, 10.0)
 # Seconds between the ticks of an axis of time: round parts of minutes, hours and days.
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
@@ -188,7 +189,7 @@ def fitted(low: float, high: float, log: bool = False, parts: int = 5, unit: str
         pad = abs(low) * 0.1 or 1.0
         low, high = (0.0, 1.0) if low == 0 else (low - pad, low + pad)
     step = nice_step(high - low, parts, unit)
-    return Scale(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, False, unit)
+    return Scale(math.floor(low / step + _SLACK) * step, math.ceil(high / step - _SLACK) * step, False, unit)
 
 
 def _log_end(value: float, up: bool) -> float:

@@ -256,7 +256,7 @@ def test_the_second_axis_is_the_raw_return(mopo: Group) -> None:
 def test_the_model_stands_beside_reality(mopo: Group) -> None:
     run, view = mopo.members[0]
     shown = calibration([alone(run, view)])
-    assert [line.label for line in shown.plot.lines] == ["real", "model", "model less penalty"]
+    assert [line.label for line in shown.plot.lines] == ["real", "model", "penalised"]
     assert len({line.dash for line in shown.plot.lines}) == 3
     np.testing.assert_array_equal(shown.plot.lines[0].y, view.series["eval/discounted_return"].value)
     assert shown.numbers[0].startswith("rank correlation 0.")

@@ -26,6 +26,12 @@ def test_linear_ends_are_round_and_hold_the_values(low: float, high: float, expe
         assert (scale.low, scale.high) == pytest.approx(expected)
 
 
+def test_what_is_less_than_a_dot_beyond_a_round_number_takes_no_step_more() -> None:
+    scale = fitted(-0.015, 99.9)
+    assert (scale.low, scale.high) == (0, 100)
+    assert fitted(-2, 99.9).low < 0
+
+
 def test_logarithmic_ends_are_1_2_or_5() -> None:
     scale = fitted(0.0168, 0.34, log=True)
     assert (scale.low, scale.high) == pytest.approx((0.01, 0.5))
