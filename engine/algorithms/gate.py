@@ -179,8 +179,15 @@ def may_recommend(evidence: dict[str, float]) -> Decision:
         f"{title} {evidence[f'{name}_1']:.4g} → {evidence[f'{name}_2']:.4g}"
         for name, title in (("bound", "penalised model return"), ("fitted_q", "fitted Q"))
     )
-    in_the_model = evidence["bound_2"] > evidence["bound_1"] + evidence["bound_stderr"]
-    return Decision(in_the_model and evidence["fitted_q_2"] > evidence["fitted_q_1"], why, evidence)
+    if not evidence["bound_2"] > evidence["bound_1"]:
+        return Decision(False, f"{why}; the model finds it no better", evidence)
+    if not evidence["bound_2"] > evidence["bound_1"] + evidence["bound_stderr"]:
+        return Decision(
+            False, f"{why}; the model's gain is within its standard error of {evidence['bound_stderr']:.2g}", evidence
+        )
+    if not evidence["fitted_q_2"] > evidence["fitted_q_1"]:
+        return Decision(False, f"{why}; the data find it no better", evidence)
+    return Decision(True, f"{why}; both find it better", evidence)
 
 
 # --- both -------------------------------------------------------------------------------------------------------------------------

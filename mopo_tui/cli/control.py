@@ -399,6 +399,8 @@ def set_slots(
         runs.advance()
     launcher = runs.queue.launcher
     used, slots, gpus = runs.queue.used(), runs.queue.slots(), len(launcher.gpus())
+    if slots == 0:
+        output.narrate("0 slots: nothing that waits will start; `mopo queue slots auto` goes back to the cores")
     if as_json:
         output.document({"host": launcher.host(), "slots": slots, "used": used, "gpus": gpus})
     else:

@@ -22,7 +22,8 @@ _SHOWN = 8  # metrics that are not the same
 def reproduce(
     run: RunArgument,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Stop after so many policy epochs: a short check.")
+        int | None,
+        typer.Option("--epochs", min=1, help="Ask the run to stop after so many policy epochs: a short check."),
     ] = None,
     against: Annotated[
         str | None, typer.Option("--against", metavar="RUN2", help="Compare with this run; run nothing.")
@@ -120,7 +121,11 @@ def _follow(store: Store, run: Run, updates: int | None) -> Run:
     from mopo_tui.manager.run import number_of
     from mopo_tui.manager.state import RunState
 
-    store.launch(run)
+    if place := store.launch(run):
+        output.narrate(
+            f"{run.id} waits in the queue, {'next' if place == 1 else f'place {place}'}: {store.why_waiting(run)}; "
+            f"`mopo resume {run.id[-4:]} --now` in another terminal starts it at once"
+        )
     output.narrate(str(run.folder))
     view = LiveView() if sys.stderr.isatty() else PlainView()
     stopped = False

@@ -59,9 +59,12 @@ def scores_table(run: Run, environment: Mapping[str, Any]) -> Table:
     )
     final, mean, best = scores(run)
     titles = (("final policy", final), ("mean of the last evaluations", mean), ("best evaluation", best))
-    for title, score in titles:
+    # Of MB2PO the final policy is one stage's, and so are its last evaluations; the best one is of either.
+    recommended = text_of(run.result or {}, "recommended").replace("stage", "stage ")
+    notes = (recommended, recommended, "both stages") if recommended else ("", "", "")
+    for (title, score), note in zip(titles, notes, strict=True):
         if score is not None:
-            table.add_row(_title(title, score), *_cells(score))
+            table.add_row(_title(title, score) + (f", {note}" if note else ""), *_cells(score))
     for name, score in stage_scores(run.result or {}).items():
         table.add_row(_title(STAGE_TITLES.get(name, clean(name)), score), *_cells(score))
     for name, value in references(environment).items():
@@ -106,7 +109,7 @@ def _wall(result: dict[str, Any]) -> float | None:
 def _title(title: str, score: Score) -> str:
     if title == "mean of the last evaluations" and score.evaluations:
         return f"mean of the last {score.evaluations} evaluations" if score.evaluations > 1 else "last evaluation"
-    return f"{title} ({score.episodes} episodes)" if score.episodes else title
+    return f"{title} ({score.episodes} episode{'s' if score.episodes != 1 else ''})" if score.episodes else title
 
 
 def _cells(score: Score) -> tuple[str, ...]:

@@ -199,7 +199,7 @@ def _cells(row: Row, differences: Mapping[str, str], left_out: Sequence[str], pe
     short = identity[:_SHORT] if several else identity[-_SHORT:]
     last, best = row.last(), row.best()
     spread = "" if last is None or last.std is None else f"±{last.std:.1f}"
-    started = f"{row.finished}/{len(row.runs)}" + (f" of {row.total}" if row.total > len(row.runs) else "")
+    started = f"{row.finished_seeds}/{len(row.seeds)}" + (f" of {row.total}" if row.total > len(row.runs) else "")
     return [
         Cell(glyph, style),
         Cell(short if "long id" in left_out else identity, "dim" if several else ""),

@@ -30,7 +30,7 @@ def show(run: RunArgument, store: RunsOption = None, as_json: JsonOption = False
 
 def _print(details: Details) -> None:
     from mopo_tui.cli import grid, output
-    from mopo_tui.cli.result import scores_table
+    from mopo_tui.cli.result import gate_lines, scores_table
     from mopo_tui.cli.runs import GLYPHS
 
     run, colour, width = details.run, grid.coloured(), grid.width()
@@ -43,6 +43,9 @@ def _print(details: Details) -> None:
     if table.row_count:
         print()
         output.console().print(table)
+    for line in gate_lines(run):
+        for part in grid.wrapped(line, width):
+            print(part)
     if details.alerts:
         print()
         print(grid.styled("alerts", "bold", colour))

@@ -59,6 +59,11 @@ class Row:
         return sum(run.state is RunState.FINISHED for run in self.runs)
 
     @property
+    def finished_seeds(self) -> int:
+        """Seeds of which a run is finished: one that was run twice counts once, as it does in the mean."""
+        return len({run.seed for run in self.runs if run.state is RunState.FINISHED})
+
+    @property
     def seeds(self) -> list[int]:
         return sorted({run.seed for run in self.runs})
 

@@ -30,5 +30,7 @@ def test_a_run_of_two_stages_shows_both_and_what_the_gate_said(
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("stage 1, AWAC on the batch (100 episodes)") and "1111.5" in line for line in lines)
     assert any(line.startswith("stage 2, AWAC in the model (100 episodes)") and "1234.5" in line for line in lines)
+    assert any(line.startswith("final policy (100 episodes), stage 2") for line in lines)
+    assert any(line.startswith("best evaluation") and "both stages" in line for line in lines)
     assert "gate: entered stage 2: the batch is  [31mwide" in lines
     assert "gate: recommends stage 2: both agree" in lines

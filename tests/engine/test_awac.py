@@ -352,6 +352,9 @@ def test_a_narrow_batch_and_rollouts_that_leave_it_keep_the_gate_shut() -> None:
 def test_stage_two_is_recommended_where_model_and_data_agree_on_it() -> None:
     better = {"bound_1": 10.0, "bound_2": 20.0, "bound_stderr": 1.0, "fitted_q_1": 12.0, "fitted_q_2": 22.0, "u_2": 0.5}
     assert may_recommend(better).yes
+    assert "standard error of 1" in may_recommend(better | {"bound_2": 10.5}).why
+    assert may_recommend(better | {"bound_2": 5.0}).why.endswith("the model finds it no better")
+    assert may_recommend(better | {"fitted_q_2": 5.0}).why.endswith("the data find it no better")
     for worse in ({"bound_2": 5.0}, {"bound_2": 10.5}, {"fitted_q_2": 5.0}, {"u_2": 3.0}, {"u_2": math.nan}):
         assert not may_recommend(better | worse).yes
     for missing in ({"bound_2": -math.inf}, {"bound_1": math.nan}, {"fitted_q_2": math.nan}, {"fitted_q_2": -math.inf}):

@@ -36,6 +36,7 @@ def test_a_seed_that_was_run_again_counts_once_and_a_run_without_a_score_not() -
     row = Row(newest_first)
     assert row.last() == Spread(60.0, pytest.approx(200.0**0.5), 2, "%")
     assert (row.seeds, row.finished, len(row.runs)) == ([0, 1], 3, 4)
+    assert row.finished_seeds == 2  # what stands beside the mean
 
 
 def test_the_states_of_a_row_begin_with_what_moves() -> None:
