@@ -91,7 +91,7 @@ def test_the_agent_of_the_readme_trains(tmp_path: Path, copy: Path) -> None:
     table.write_text(
         table.read_text() + '\nfrom engine.algorithms.cloning import cloning\n\nRECIPES["cloning"] = cloning\n'
     )
-    changed(copy / "engine" / "config.py", '"sac", "bc")', '"sac", "bc", "cloning")')
+    changed(copy / "engine" / "config.py", '"awac", "bc")', '"awac", "bc", "cloning")')
     done = mopo(copy, tmp_path, "run", "--task", "halfcheetah-medium-replay", "--algorithm", "cloning", *SMALL)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "final policy" in done.stdout
