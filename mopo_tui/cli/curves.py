@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mopo_tui.cli.pictures import STYLE
 from mopo_tui.manager.state import clean
 from mopo_tui.manager.store import StoreError
 from mopo_tui.widgets.palette import SERIES, colour
@@ -20,20 +21,6 @@ if TYPE_CHECKING:
     from mopo_tui.manager.series import Floats
 
 _METADATA: dict[str, dict[str, Any]] = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
-_STYLE = {
-    "font.size": 8.5,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": colour("muted", dark=False),
-    "axes.labelcolor": colour("text", dark=False),
-    "text.color": colour("text", dark=False),
-    "xtick.color": colour("muted", dark=False),
-    "ytick.color": colour("muted", dark=False),
-    "savefig.dpi": 150,
-    "svg.hashsalt": "mopo-tui",  # the same picture has the same bytes
-}
 _LABELLED = 8  # lines up to which a small chart has a legend
 _DASHES = ("-", "--", "-.", ":")
 _REFERENCES = {"random": ":", "do_nothing": "-.", "batch_mean": (0, (1, 3)), "batch_best": (0, (6, 3))}
@@ -68,7 +55,7 @@ def picture(comparison: Comparison, suffix: str) -> bytes:
     """The same as the bytes of a .png or .svg file."""
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
         figure = _figure(7.2, 3.4 * len(comparison.tasks))
         rows = figure.subplots(len(comparison.tasks), 1, squeeze=False)[:, 0]
         folders = {entry.id: Path(entry.folder) for entry in comparison.runs}
@@ -141,7 +128,7 @@ def line_chart(title: str, series: Sequence[tuple[str, Floats, Floats]], xlabel:
     """One small chart as SVG markup, without an XML header: (label, x, y) for each line."""
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
         figure = _figure(5.2, 2.5)
         axes = figure.subplots()
         for i, (label, x, y) in enumerate(series):
@@ -162,7 +149,7 @@ def histogram_chart(title: str, edges: Floats, series: Sequence[tuple[str, Float
     """Shares of counts over logarithmic edges as SVG markup: (label, counts) for each."""
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
         figure = _figure(5.2, 2.5)
         axes = figure.subplots()
         for i, (label, counts) in enumerate(series):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 POLICIES = Path(record.__file__).parent / "data" / "policies"
-_STYLE = {
+STYLE = {
     "font.size": 8.5,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
@@ -291,7 +291,7 @@ def _check(path: Path) -> None:
 def _styled() -> Any:
     import matplotlib
 
-    return matplotlib.rc_context(_STYLE)  # type: ignore[arg-type]
+    return matplotlib.rc_context(STYLE)  # type: ignore[arg-type]
 
 
 def _figure(width: float, height: float) -> Figure:

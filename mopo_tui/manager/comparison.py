@@ -291,13 +291,10 @@ def evaluations(folder: Path) -> list[float]:
 
 def stage_scores(result: Mapping[str, Any]) -> dict[str, Score]:
     """The final scores of MB2PO's two stages, by name; empty for other algorithms."""
-    found = {}
-    for part in ("policies", "stages"):
-        recorded = result.get(part)
-        for name, values in recorded.items() if isinstance(recorded, Mapping) else ():
-            inner = values.get("final", values) if isinstance(values, Mapping) else None
-            if (score := _recorded_score(inner)) is not None:
-                found[clean(str(name))] = score
+    found, recorded = {}, result.get("policies")
+    for name, values in recorded.items() if isinstance(recorded, Mapping) else ():
+        if (score := _recorded_score(values)) is not None:
+            found[clean(str(name))] = score
     return found
 
 

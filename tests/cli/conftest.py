@@ -41,7 +41,7 @@ def mopo(tmp_path: Path, environment: dict[str, str]) -> Callable[..., subproces
     def call(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "mopo_tui.cli", *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env=environment | more, timeout=120
+            command, capture_output=True, text=True, cwd=tmp_path, env=environment | more, timeout=180
         )
 
     return call

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from engine import record
-from engine.config import resolve
 from mopo_tui.manager import Run, Store
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -51,43 +48,6 @@ while not recorder.stop_requested():
 recorder.event("stopped", "stopped on request")
 sys.exit(143)
 """
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MOPO_")}
-    places = {
-        "HOME": "home",
-        "XDG_CONFIG_HOME": "config",
-        "XDG_DATA_HOME": "data",
-        "MOPO_RUNS": "runs",
-        "MOPO_DATA": "data",
-    }
-    return {**clean, **{name: str(tmp_path / place) for name, place in places.items()}}
-
-
-@pytest.fixture
-def mopo(tmp_path: Path, environment: dict[str, str]) -> Command:
-    def call(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "mopo_tui.cli", *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env=environment | more, timeout=120
-        )
-
-    return call
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(tmp_path / "runs")
-
-
-@pytest.fixture
-def make_run(store: Store) -> Callable[..., Run]:
-    def make(name: str | None = None, **values: Any) -> Run:
-        return store.create(resolve([("test", {"preset": "smoke", "compute.threads": 1, **values})]).config, name=name)
-
-    return make
 
 
 @pytest.fixture

@@ -50,35 +50,6 @@ sys.exit(take_over(Path(sys.argv[1]), [sys.executable, "-P", "-c", sys.argv[2], 
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MOPO_")}
-    places = {
-        "HOME": "home",
-        "XDG_CONFIG_HOME": "config",
-        "XDG_DATA_HOME": "data",
-        "MOPO_RUNS": "runs",
-        "MOPO_DATA": "d",
-    }
-    return {**clean, **{name: str(tmp_path / place) for name, place in places.items()}}
-
-
-@pytest.fixture
-def mopo(tmp_path: Path, environment: dict[str, str]) -> Command:
-    def call(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "mopo_tui.cli", *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env=environment | more, timeout=180
-        )
-
-    return call
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(tmp_path / "runs")
-
-
-@pytest.fixture
 def make_run(store: Store) -> Callable[..., Run]:
     def make(name: str | None = None, **more: Any) -> Run:
         config = resolve([("test", {"preset": "smoke", "compute.threads": 1})]).config
