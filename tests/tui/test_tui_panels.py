@@ -17,20 +17,12 @@ from mopo_tui.manager.series import RunReader, Series
 from mopo_tui.run_view import Readers, RunView, read_view
 from mopo_tui.widgets.drawing import draw
 from mopo_tui.widgets.glyphs import Look
-from mopo_tui.widgets.panels import (
-    EVERY_PANEL,
-    TITLES,
-    Options,
-    axes,
-    calibration,
-    choices,
-    dynamics,
-    optimisation,
-    panel,
-    panels,
-    score,
-    uncertainty,
-)
+from mopo_tui.widgets.panels import EVERY_PANEL, TITLES, Options, axes, choices, panel, panels
+from mopo_tui.widgets.panels.calibration import calibration
+from mopo_tui.widgets.panels.dynamics import dynamics
+from mopo_tui.widgets.panels.optimisation import optimisation
+from mopo_tui.widgets.panels.score import score
+from mopo_tui.widgets.panels.uncertainty import uncertainty
 from mopo_tui.widgets.seeds import Group, alone
 from mopo_tui.widgets.words import headline, score_text
 

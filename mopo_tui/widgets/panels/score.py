@@ -1,0 +1,135 @@
+"""The score in the real environment, against what it has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.tasks import TASKS
+from mopo_tui.manager import Run
+from mopo_tui.run_view import RunView
+from mopo_tui.widgets.palette import Stroke
+from mopo_tui.widgets.panels.metrics import metric_curve, newest, overlaid, stage_changes
+from mopo_tui.widgets.panels.options import DEFAULT, FROM_ZERO, Options, Panel, axis_of
+from mopo_tui.widgets.panels.why_empty import why_empty
+from mopo_tui.widgets.plot import Line, Plot, Reference, RightAxis
+from mopo_tui.widgets.scale import whole
+from mopo_tui.widgets.seeds import AXES, Group, spread, x_unit
+
+
+def score(groups: Sequence[Group], options: Options = DEFAULT) -> Panel:
+    """Normalized score; the raw return with its references where the task has no scale."""
+    every = [(run, view) for group in groups for run, view in group.read]
+    if every[0][0].job == "behaviour":
+        return _training_return(groups, options)
+    if all(view.normalized(0.0) is not None for _, view in every):
+        return _normalized(groups, options)
+    return _raw(groups, options)
+
+
+def _references(view: RunView, scaled: bool) -> list[Reference]:
+    """The returns against which a run is read, in per cent where there is a scale."""
+    found = []
+    for name, label, short, ink in (
+        ("batch_best", "batch best", "best", "green"),
+        ("do_nothing", "do-nothing", "nothing", "vermillion"),
+        ("batch_mean", "batch mean", "mean", "yellow"),
+        ("random", "random", "random", "muted"),
+    ):
+        value = view.reference(name)
+        if value is not None and scaled:
+            value = view.normalized(value)
+        if value is not None:
+            found.append(Reference(value, f"{label} {whole(value)}", short, ink))
+    return found
+
+
+def _published(run: Run, unit: str) -> list[Reference]:
+    """What the literature reports of this task and algorithm, with the data on which it was."""
+    task = TASKS.get(run.task)
+    found = task.published_for(run.algorithm) if task is not None else None
+    if found is None or found.unit != unit:
+        return []
+    if "D4RL" in found.data:
+        return [Reference(found.value, f"published {found.value:g} ({found.data})", found.data, "purple")]
+    return [Reference(found.value, f"paper {whole(found.value)}, its data", "paper", "purple")]
+
+
+def _normalized(groups: Sequence[Group], options: Options) -> Panel:
+    axis = axis_of("score", options)
+    run, view = groups[0].read[0]
+    zero, one = view.normalized(0.0), view.normalized(1.0)
+    lines, bands, legend = overlaid(groups, metric_curve("eval/normalized_score", axis), "score", options)
+    references = [Reference(100.0, "100"), *_references(view, True), *_published(run, "normalized")]
+    if not any(abs(reference.value) < 1 for reference in references):  # on D4RL's scale 0 is the random policy
+        references.append(Reference(0.0, "0"))
+    right = None
+    if zero is not None and one is not None and one > zero:
+        right = RightAxis(1 / (one - zero), -zero / (one - zero), "return")
+    plot = Plot(
+        lines,
+        references if lines else (),
+        bands=bands,
+        verticals=stage_changes(groups, axis),
+        x_span=FROM_ZERO,
+        y_title="score",
+        right=right,
+        legend=legend or (("━", "sky", "score in the real environment"),),
+        empty=why_empty(groups, "evaluation"),
+        x_title=AXES[axis],
+        x_unit=x_unit(axis),
+    )
+    numbers = newest(groups, "score", "eval/normalized_score")
+    if len(groups) == 1:
+        numbers += newest(groups, "return", "eval/return")
+    return Panel(plot, "Normalized score", numbers)
+
+
+def _raw(groups: Sequence[Group], options: Options) -> Panel:
+    axis = axis_of("score", options)
+    run, view = groups[0].read[0]
+    lines, bands, legend = overlaid(groups, metric_curve("eval/return", axis), "return", options)
+    numbers = newest(groups, "return", "eval/return")
+    if len(groups) == 1 and groups[0].single and "eval/progress" in view.series:
+        progress, _ = spread(
+            groups[0], metric_curve("eval/progress", axis), "progress", stroke=Stroke("blue", "dotted")
+        )
+        lines = [*(_without_marks(line) for line in progress), *lines]
+        legend = (("━", "sky", "return"), ("┈", "blue", "progress"))
+        numbers += newest(groups, "progress", "eval/progress")
+    nothing = view.reference("do_nothing")
+    if nothing is not None and len(groups) == 1:
+        numbers = (*numbers, f"doing nothing {whole(nothing)}")
+    plot = Plot(
+        lines,
+        [*_references(view, False), *_published(run, "return")] if lines else (),
+        bands=bands,
+        verticals=stage_changes(groups, axis),
+        x_span=FROM_ZERO,
+        legend=legend,
+        empty=why_empty(groups, "evaluation"),
+        x_title=AXES[axis],
+        x_unit=x_unit(axis),
+    )
+    return Panel(plot, "Return in the real environment", numbers)
+
+
+def _without_marks(line: Line) -> Line:
+    return Line(line.label, line.x, line.y, line.ink, dash=line.dash, smoothing=line.smoothing)
+
+
+def _training_return(groups: Sequence[Group], options: Options) -> Panel:
+    axis = options.x if options.x in ("step", "time") else "step"
+    run, _ = groups[0].read[0]
+    waits = run.state in ("queued", "running", "paused")
+    lines, bands, legend = overlaid(groups, metric_curve("train/return", axis), "return", options)
+    empty = "waits for the first episode" if waits else "the run ended before the first episode"
+    plot = Plot(
+        [_without_marks(line) if not line.bold and not line.behind else line for line in lines],
+        bands=bands,
+        x_span=FROM_ZERO,
+        legend=legend,
+        empty=empty,
+        x_title=AXES[axis],
+        x_unit=x_unit(axis),
+    )
+    return Panel(plot, "Return of training episodes", newest(groups, "return", "train/return"))
