@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mopo_tui.manager.comparison import normalized_score
+from mopo_tui.manager.scores import normalized_score
 from mopo_tui.manager.series import RunReader, Series
 from mopo_tui.manager.state import clean
 from mopo_tui.widgets.scale import Floats

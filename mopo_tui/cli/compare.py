@@ -14,7 +14,8 @@ from mopo_tui.cli.options import JsonOption, RunArgument, RunsOption
 if TYPE_CHECKING:
     from mopo_tui.cli.sections import Section
     from mopo_tui.manager import Comparison
-    from mopo_tui.manager.comparison import Entry, Group, Score, TaskScores
+    from mopo_tui.manager.compared import Entry, Group, TaskScores
+    from mopo_tui.manager.scores import Score
     from mopo_tui.manager.statistics import Interval, Summary
 
 RunsArgument = Annotated[
@@ -91,7 +92,7 @@ def diff(a: RunArgument, b: RunArgument, store: RunsOption = None, as_json: Json
     """Tell in what two runs differ: configuration, data, environment, versions, code, compute, machine."""
     from mopo_tui.cli import output, sections
     from mopo_tui.manager import Store
-    from mopo_tui.manager.comparison import differences
+    from mopo_tui.manager.differences import differences
     from mopo_tui.manager.groups import find_runs
 
     runs = [*find_runs(Store.open(store), [a]), *find_runs(Store.open(store), [b])]
@@ -126,7 +127,7 @@ def diff(a: RunArgument, b: RunArgument, store: RunsOption = None, as_json: Json
 
 def _short(key: str, value: object) -> str:
     """A value in a table; of a digest the beginning says enough."""
-    from mopo_tui.manager.comparison import shown
+    from mopo_tui.manager.differences import shown
 
     return shown(value)[:12] if key in ("fingerprint", "ladder") else shown(value)
 
@@ -151,7 +152,7 @@ def tables(comparison: Comparison, *, every: bool = False, width: int = 1000) ->
 
 def _task(task: TaskScores, runs: dict[str, Entry], by: str, width: int) -> list[Section]:
     from mopo_tui.cli.sections import Section
-    from mopo_tui.manager.comparison import shown
+    from mopo_tui.manager.differences import shown
 
     wide = width >= _WIDE
     groups = {group.letter: group for group in task.groups}
@@ -236,7 +237,7 @@ def _beside(task: TaskScores) -> Section:
 def _by(task: TaskScores, by: str, wide: bool, *, last: bool) -> Section:
     """One row per value of a key: score, mean u, and what the model promises above what the real environment gives."""
     from mopo_tui.cli.sections import Section
-    from mopo_tui.manager.comparison import shown
+    from mopo_tui.manager.differences import shown
 
     several = len({shown(group.values.get(by)) for group in task.groups}) < len(task.groups)
     key = by if wide else by.rpartition(".")[2]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mopo_tui.manager import Comparison
-    from mopo_tui.manager.comparison import Group, TaskScores
+    from mopo_tui.manager.compared import Group, TaskScores
     from mopo_tui.manager.series import Floats
 
 _METADATA: dict[str, dict[str, Any]] = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
@@ -106,7 +106,7 @@ def _curve(folder: Path, unit: str) -> tuple[Floats, Floats] | None:
     """A run's evaluations during training: policy updates, and the score or return."""
     import numpy as np
 
-    from mopo_tui.manager.comparison import normalized_score
+    from mopo_tui.manager.scores import normalized_score
     from mopo_tui.manager.series import RunReader
 
     reader = RunReader(folder)

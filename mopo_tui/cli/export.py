@@ -127,7 +127,7 @@ def _configuration(run: Run) -> Section:
 
     from engine import record
     from mopo_tui.cli.sections import Section
-    from mopo_tui.manager.comparison import shown
+    from mopo_tui.manager.differences import shown
     from mopo_tui.manager.run import text_of
     from mopo_tui.manager.settings import read_settings
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine import record
 from mopo_tui.cli import output
-from mopo_tui.manager.comparison import (
+from mopo_tui.manager.run import Run, number_of, text_of
+from mopo_tui.manager.scores import (
     Score,
     evaluated_in,
     normalized_score,
@@ -16,7 +17,6 @@ from mopo_tui.manager.comparison import (
     share_of_batch,
     stage_scores,
 )
-from mopo_tui.manager.run import Run, number_of, text_of
 from mopo_tui.manager.state import clean
 
 if TYPE_CHECKING:

@@ -65,8 +65,8 @@ def _print(details: Details) -> None:
 def _lines(details: Details) -> Iterator[tuple[str, str]]:
     """What is known, as title and text; nothing of what is not."""
     from mopo_tui.cli import output
-    from mopo_tui.manager.comparison import evaluated_in
     from mopo_tui.manager.run import text_of
+    from mopo_tui.manager.scores import evaluated_in
     from mopo_tui.manager.state import clean
 
     run, environment = details.run, details.environment

@@ -104,8 +104,8 @@ def _find(reference: str, store: Path | None) -> Run:
 def _document(run: Run, result: Mapping[str, Any]) -> dict[str, Any]:
     """The engine's result with the run's name and, where the run's scale holds, the normalized score and that scale."""
     from engine import record
-    from mopo_tui.manager.comparison import normalized_score
     from mopo_tui.manager.run import number_of, text_of
+    from mopo_tui.manager.scores import normalized_score
 
     recorded = record.read_json(run.folder / record.ENVIRONMENT) or {}
     # An environment's versions share a scale: D4RL's numbers are older than any of those that run today.
@@ -123,8 +123,8 @@ def _print(run: Run, document: Mapping[str, Any]) -> None:
     from engine import record
     from mopo_tui.cli import output
     from mopo_tui.cli.result import REFERENCE_TITLES
-    from mopo_tui.manager.comparison import evaluated_in, normalized_score, references
     from mopo_tui.manager.run import number_of
+    from mopo_tui.manager.scores import evaluated_in, normalized_score, references
     from mopo_tui.manager.state import clean
 
     console = output.console()

@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mopo_tui.manager.comparison import Comparison, compare
+    from mopo_tui.manager.compared import Comparison
+    from mopo_tui.manager.comparison import compare
     from mopo_tui.manager.groups import find_runs, setting_key
     from mopo_tui.manager.run import Run
     from mopo_tui.manager.series import RunReader, Series
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mopo_tui.manager.store import LaunchError, RunNotFound, Store, StoreError
 
 _HOME = {
-    "Comparison": "comparison",
+    "Comparison": "compared",
     "compare": "comparison",
     "LaunchError": "store",
     "Run": "run",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import record
-from mopo_tui.manager.comparison import Difference, differences
+from mopo_tui.manager.differences import Difference, differences
 from mopo_tui.manager.groups import setting_key
 from mopo_tui.manager.run import Run, number_of, text_of
 from mopo_tui.manager.state import clean
@@ -174,7 +174,7 @@ def check(store: Store, a: Run, b: Run) -> Check:
 
 
 def _reasons(a: Run, b: Run) -> list[str]:
-    from mopo_tui.manager.comparison import shown
+    from mopo_tui.manager.differences import shown
 
     found = differences(a, b)
     reasons = []

@@ -13,7 +13,9 @@ from textual.widgets import Static
 
 from mopo_tui.actions import bindings
 from mopo_tui.manager import Run
-from mopo_tui.manager.comparison import Comparison, Score, compare
+from mopo_tui.manager.compared import Comparison
+from mopo_tui.manager.comparison import compare
+from mopo_tui.manager.scores import Score
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
 from mopo_tui.widgets.chart import Chart

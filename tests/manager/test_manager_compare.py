@@ -14,7 +14,7 @@ from engine import record
 from engine.record import Recorder
 from engine.tasks import UnknownName
 from mopo_tui.manager import Run, RunNotFound, Store, StoreError, compare
-from mopo_tui.manager.comparison import differences
+from mopo_tui.manager.differences import differences
 from mopo_tui.manager.groups import find_runs, setting_key
 
 Finish = Callable[..., Run]
