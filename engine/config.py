@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import re
@@ -282,10 +283,14 @@ class Resolved:
     origins: dict[str, str]
 
 
-def fields_of(cls: type) -> dict[str, dataclasses.Field[Any]]:
+_hints = functools.cache(typing.get_type_hints)  # costly, and asked for at every key
+
+
+@functools.cache
+def fields_of(cls: type) -> Mapping[str, dataclasses.Field[Any]]:
     """Every dotted key of a configuration class with its field, in order."""
     found: dict[str, dataclasses.Field[Any]] = {}
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     for f in dataclasses.fields(cls):
         if dataclasses.is_dataclass(hints[f.name]):
             section = typing.cast(type, hints[f.name])
@@ -310,12 +315,12 @@ def flat(config: Config) -> dict[str, Value]:
 def _hint(cls: type, key: str) -> Any:
     *sections, leaf = key.split(".")
     for section in sections:
-        cls = typing.get_type_hints(cls)[section]
-    return typing.get_type_hints(cls)[leaf]
+        cls = _hints(cls)[section]
+    return _hints(cls)[leaf]
 
 
-def _checked(cls: type, key: str, value: Any, origin: str) -> Value:
-    """`value` as the type of `key`, or ConfigError naming key, origin and what is wanted."""
+def checked(cls: type, key: str, value: Any, origin: str) -> Value:
+    """`value` as the type of `key`, or ConfigError naming key, origin and what is wanted: "ORIGIN: KEY = VALUE is not ..."."""
     known = fields_of(cls)
     if key not in known:
         close = difflib.get_close_matches(key, list(known), n=1) or difflib.get_close_matches(
@@ -350,16 +355,20 @@ def _checked(cls: type, key: str, value: Any, origin: str) -> Value:
         if not isinstance(value, (list, tuple)) or not value:
             raise bad("a list of numbers")
         return tuple(one(v, typing.get_args(hint)[0]) for v in value)
-    checked: Value = one(value, hint)
     choices = limits["choices"]
-    if choices is not None and checked not in choices:
-        close = difflib.get_close_matches(str(checked), choices, n=1)
+    if (
+        choices and isinstance(value, bool) and str(value).lower() in choices
+    ):  # TOML reads the word true as a truth value
+        value = str(value).lower()
+    found: Value = one(value, hint)
+    if choices is not None and found not in choices:
+        close = difflib.get_close_matches(str(found), choices, n=1)
         raise bad(f"one of {', '.join(choices)}" + (f" (did you mean {close[0]!r}?)" if close else ""))
-    return checked
+    return found
 
 
 def _build(cls: type[C], values: Mapping[str, Value]) -> C:
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     arguments: dict[str, Any] = {}
     for f in dataclasses.fields(cls):
         if dataclasses.is_dataclass(hints[f.name]):
@@ -379,7 +388,7 @@ def make(cls: type[C], values: Mapping[str, Any], origin: str = "configuration")
     Raises:
         ConfigError: unknown key, wrong type, out of range, unknown task.
     """
-    config = _build(cls, {k: _checked(cls, k, v, origin) for k, v in values.items()})
+    config = _build(cls, {k: checked(cls, k, v, origin) for k, v in values.items()})
     _check_whole(config)
     return config
 
@@ -417,7 +426,9 @@ def _check_data(config: TrainConfig | DatasetConfig) -> None:
     if not source or source in (f"{kind}:" for kind in SOURCES):
         raise ConfigError(f"dataset.source = {source!r}: ours, d4rl:NAME, minari:ID, training:RUN_FOLDER, or a path")
     if 0 < size < MINIMUM_ROWS:
-        raise ConfigError(f"dataset.size = {size}: at least {MINIMUM_ROWS} transitions, or 0 for all")
+        raise ConfigError(
+            f"dataset.size = {size}: at least {MINIMUM_ROWS} transitions, or 0: the task's own number, or all"
+        )
     if ":" in env_id:  # module:Id would import a module, and a run folder may come from anybody
         raise ConfigError(f"environment.id = {env_id!r}: `module:Id` stands in a file of own tasks only")
     try:
@@ -452,7 +463,7 @@ def resolve(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Resolved:
     given: dict[str, tuple[str, Value]] = {}
     for origin, values in layers:
         for key, value in values.items():
-            given[key] = (origin, _checked(TrainConfig, key, value, origin))
+            given[key] = (origin, checked(TrainConfig, key, value, origin))
 
     def chosen(key: str, default: str) -> str:
         return str(given[key][1]) if key in given else default
@@ -483,7 +494,7 @@ def resolve(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Resolved:
     merged = base | given
     merged["task"] = (merged["task"][0], chosen_task.name)
     if source == OURS and merged["dataset.size"][1] == 0:
-        merged["dataset.size"] = (merged["dataset.size"][0], chosen_task.default_size)
+        merged["dataset.size"] = (f"{merged['dataset.size'][0]}: 0, the task's own number", chosen_task.default_size)
     if merged["sac.target_entropy"][1] == 0.0:
         merged["sac.target_entropy"] = (merged["sac.target_entropy"][0], -float(chosen_task.action_dim))
     config = _build(TrainConfig, {k: v for k, (_, v) in merged.items()})

@@ -62,7 +62,11 @@ def run(
         str | None, typer.Option("--dataset", help="ours, d4rl:NAME, minari:ID, or a path to an HDF5 file.")
     ] = None,
     size: Annotated[
-        int | None, typer.Option("--size", help="Transitions: of our own dataset, or episodes drawn from another.")
+        int | None,
+        typer.Option(
+            "--size",
+            help="Transitions: of our own dataset, or of episodes drawn from another; 0: the task's own number, or all.",
+        ),
     ] = None,
     threads: ThreadsOption = None,
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N.")] = None,

@@ -53,7 +53,11 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Description:
-    """What a person asked for, on the command line or in the [experiment] table of a file; None or empty: nothing."""
+    """What a person asked for, on the command line or in the [experiment] table of a file; None or empty: nothing.
+
+    Attributes:
+        origins: where "seeds" and each swept key were written, if not on the command line: a message about them names that.
+    """
 
     seeds: tuple[int, ...] = ()
     sweep: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
@@ -61,9 +65,16 @@ class Description:
     tags: tuple[str, ...] = ()
     note: str = ""
     group: str | None = None
+    origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def origin(self, of: str) -> str:
+        """Where "seeds", or the values of a swept key, were written."""
+        return self.origins.get(of) or ("--seeds" if of == "seeds" else f"--sweep {of}")
 
     def over(self, other: Description) -> Description:
         """This description where it says something, `other` where it does not; tags add, swept keys count one by one."""
+        mine = {*self.sweep, *(("seeds",) if self.seeds else ())}
+        origins = {what: origin for what, origin in other.origins.items() if what not in mine}
         return Description(
             self.seeds or other.seeds,
             {**other.sweep, **self.sweep},
@@ -71,6 +82,7 @@ class Description:
             tuple(dict.fromkeys((*other.tags, *self.tags))),
             self.note or other.note,
             self.group if self.group is not None else other.group,
+            {**origins, **self.origins},
         )
 
     @property
@@ -97,7 +109,7 @@ def plan(
     Raises:
         ConfigError: one of the runs cannot be, and so none is.
     """
-    given = {key for _, values in layers for key in values}
+    given = {key: origin for origin, values in layers for key in values}
     if config_file is not None:
         described = read_description(config_file)
         if "seed" in given and not description.seeds:  # --seed 3 means this one, whatever the file lists
@@ -108,7 +120,8 @@ def plan(
         description = description.over(described)
     seeds, sweep = description.seeds, description.sweep
     if seeds and ("seed" in sweep or "seed" in given):
-        raise ConfigError("the seed is given twice: --seeds stands alone")
+        other = description.origin("seed") if "seed" in sweep else given["seed"]
+        raise ConfigError(f"the seed is given twice, by {description.origin('seeds')} and by {other}")
     for key in sweep:
         if key in given:
             raise ConfigError(f"{key} is set and swept: leave one of the two out")
@@ -123,9 +136,9 @@ def plan(
     for combination in itertools.product(*sweep.values()):
         swept = dict(zip(sweep, combination, strict=True))
         for seed in seeds or (None,):
-            own: list[Layer] = [(f"--sweep {key}", {key: value}) for key, value in swept.items()]
+            own: list[Layer] = [(description.origin(key), {key: value}) for key, value in swept.items()]
             if seed is not None:
-                own.append(("--seeds", {"seed": seed}))
+                own.append((description.origin("seeds"), {"seed": seed}))
             all_layers = [*layers, *own]
             below = like_layer(like, {k: v for _, values in all_layers for k, v in values.items()}) if like else None
             resolved = resolve_run(all_layers, config_file, like=below, threads=threads(several))
@@ -163,8 +176,11 @@ def _new_group(config: TrainConfig) -> str:
 # --- what a person writes ---------------------------------------------------------------------------------------------------------
 
 
-def parse_seeds(text: str) -> tuple[int, ...]:
+def parse_seeds(text: str, origin: str = "seeds") -> tuple[int, ...]:
     """ "0-4", "0,2,5" or "0-2,7" as seeds, in the order given.
+
+    Args:
+        origin: what a message begins with.
 
     Raises:
         ConfigError: no such list, or a seed twice.
@@ -173,12 +189,12 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,12})\s*(?:-\s*(\d{1,12})\s*)?", part)
         if match is None or int(match[2] or match[1]) < int(match[1]):
-            raise ConfigError(f"seeds {text!r}: write them as 0-4, 0,2,5 or 0-2,7")
+            raise ConfigError(f"{origin} {text!r}: write them as 0-4, 0,2,5 or 0-2,7")
         first, last = int(match[1]), int(match[2] or match[1])
         if last - first >= MOST_RUNS:
-            raise ConfigError(f"seeds {text!r}: an experiment has at most {MOST_RUNS} runs")
+            raise ConfigError(f"{origin} {text!r}: an experiment has at most {MOST_RUNS} runs")
         seeds += range(first, last + 1)
-    return _once(tuple(seeds), "seeds")
+    return _once(tuple(seeds), origin)
 
 
 def parse_sweep(text: str) -> tuple[str, tuple[Any, ...]]:
@@ -191,13 +207,25 @@ def parse_sweep(text: str) -> tuple[str, tuple[Any, ...]]:
     key = key.strip()
     if not equals or not key or not values.strip():
         raise ConfigError(f"--sweep {text!r}: write it as key=value,value, such as rollout.coefficient=0.5,1,5")
+    return key, parse_values(values, f"--sweep {key}")
+
+
+def parse_values(text: str, origin: str) -> tuple[Any, ...]:
+    """ "0.5,1,5" as values; a value may be a list, a bare word counts as a text.
+
+    Args:
+        origin: what a message begins with.
+
+    Raises:
+        ConfigError: one of them is missing, or stands there twice.
+    """
     try:
-        parsed = tomli.loads(f"values = [{values}]")["values"]
+        parsed = tomli.loads(f"values = [{text}]")["values"]
     except tomli.TOMLDecodeError:
-        parsed = [parse_setting(f"{key}={value}")[1] for value in values.split(",")]
-    if "" in parsed:
-        raise ConfigError(f"--sweep {text!r}: a value is missing")
-    return key, _once(tuple(parsed), f"--sweep {key}")
+        parsed = [parse_setting(f"value={value}")[1] for value in text.split(",")]
+    if "" in parsed or not parsed:
+        raise ConfigError(f"{origin} = {text.strip()!r}: a value is missing")
+    return _once(tuple(parsed), origin)
 
 
 def parse_sweeps(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
@@ -248,7 +276,7 @@ def read_description(path: Path) -> Description:
             raise bad(key, "a text")
     seeds = table.get("seeds", ())
     if isinstance(seeds, str):
-        seeds = parse_seeds(seeds)
+        seeds = parse_seeds(seeds, f"{path}: {EXPERIMENT}.seeds =")
     elif not isinstance(seeds, (list, tuple)) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise bad("seeds", 'a list of whole numbers, or a text such as "0-4"')
     tags = table.get("tags", [])
@@ -263,6 +291,7 @@ def read_description(path: Path) -> Description:
         if not isinstance(values, list) or not values:
             raise ConfigError(f"{path}: {EXPERIMENT}.sweep.{key} = {values!r} is not a list of values")
         sweep[key] = _once(tuple(values), f"{path}: {EXPERIMENT}.sweep.{key}")
+    origins = {"seeds": f"{path}: {EXPERIMENT}.seeds"} | {key: f"{path}: {EXPERIMENT}.sweep" for key in sweep}
     return Description(
         _once(tuple(seeds), f"{path}: {EXPERIMENT}.seeds"),
         sweep,
@@ -270,6 +299,7 @@ def read_description(path: Path) -> Description:
         tuple(tags),
         table.get("note", ""),
         table.get("group"),
+        origins,
     )
 
 

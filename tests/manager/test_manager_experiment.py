@@ -172,12 +172,29 @@ def test_the_command_line_stands_above_the_file() -> None:
         ("[experiment]\nname = 3", "experiment.name = 3 is not a text"),
         ("[experiment.sweep]\nrollout.length = 3", r"experiment.sweep.rollout.length = 3 is not a list"),
         ("experiment = 3", "is a table"),
-        ("[experiment.sweep]\nrollout.lenth = [3]", "did you mean 'rollout.length'"),
+        ("[experiment.sweep]\nrollout.lenth = [3]", r"toml: experiment\.sweep: .*did you mean 'rollout.length'"),
+        (
+            "[experiment.sweep]\nrollout.length = [-3]",
+            r"toml: experiment\.sweep: rollout.length = -3 is not at least 1",
+        ),
+        ('[experiment]\nseeds = "0-x"', r"toml: experiment\.seeds = '0-x': write them as"),
+        ("[experiment]\nseeds = [1]\nsweep.seed = [1]", r"twice, by .*experiment\.seeds and by .*experiment\.sweep"),
     ],
 )
 def test_a_mistake_in_the_file_names_its_place(text: str, why: str) -> None:
-    with pytest.raises(ConfigError, match=why):
+    with pytest.raises(ConfigError, match=why) as caught:
         plan(Description(), [SMOKE], in_file(text))
+    assert "--" not in str(caught.value)
+
+
+def test_a_mistake_on_the_command_line_names_its_option() -> None:
+    with pytest.raises(ConfigError, match="^--sweep rollout.length: rollout.length = -3 is not at least 1"):
+        plan(Description(sweep={"rollout.length": (-3,)}), [SMOKE])
+    with pytest.raises(ConfigError, match="twice, by --seeds and by --seed$"):
+        plan(Description(seeds=(1, 2)), [SMOKE, ("--seed", {"seed": 3})])
+    # An option in place of the file's own words is the one that is named.
+    with pytest.raises(ConfigError, match="^--sweep rollout.length"):
+        plan(Description(sweep={"rollout.length": (-3,)}), [SMOKE], in_file("[experiment.sweep]\nrollout.length = [1]"))
 
 
 def test_an_experiment_counts_only_in_a_file_that_is_named() -> None:

@@ -43,6 +43,21 @@ def test_short_variables_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (config.compute.threads, config.seed) == (5, 4)
 
 
+def test_no_size_is_the_tasks_own_and_says_so() -> None:
+    resolved = resolve_run([("--size", {"dataset.size": 0})])
+    assert resolved.config.dataset.size == 1_000_000
+    assert resolved.origins["dataset.size"] == "--size: 0, the task's own number"
+    with pytest.raises(ConfigError, match="at least 100 transitions, or 0: the task's own number, or all"):
+        resolve_run([("--size", {"dataset.size": 50})])
+
+
+def test_a_choice_that_toml_takes_for_a_truth_value_is_meant_as_the_word() -> None:
+    resolved = resolve_run([("--set", {"dataset.next_observations": True})])
+    assert resolved.config.dataset.next_observations == "true"
+    with pytest.raises(ConfigError, match="is not a text"):
+        resolve_run([("--set", {"dataset.next_observations": False})])
+
+
 def test_mistakes_name_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
     (Path.cwd() / "mopo.toml").write_text("[rollout]\ncoeficient = 3\n")
     with pytest.raises(ConfigError, match=r"mopo\.toml.*coeficient.*rollout\.coefficient"):
