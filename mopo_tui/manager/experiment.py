@@ -291,7 +291,7 @@ def read_description(path: Path) -> Description:
         if not isinstance(values, list) or not values:
             raise ConfigError(f"{path}: {EXPERIMENT}.sweep.{key} = {values!r} is not a list of values")
         sweep[key] = _once(tuple(values), f"{path}: {EXPERIMENT}.sweep.{key}")
-    origins = {"seeds": f"{path}: {EXPERIMENT}.seeds"} | {key: f"{path}: {EXPERIMENT}.sweep" for key in sweep}
+    origins = {"seeds": f"{path}: {EXPERIMENT}.seeds"} | dict.fromkeys(sweep, f"{path}: {EXPERIMENT}.sweep")
     return Description(
         _once(tuple(seeds), f"{path}: {EXPERIMENT}.seeds"),
         sweep,

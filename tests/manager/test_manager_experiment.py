@@ -188,12 +188,12 @@ def test_a_mistake_in_the_file_names_its_place(text: str, why: str) -> None:
 
 
 def test_a_mistake_on_the_command_line_names_its_option() -> None:
-    with pytest.raises(ConfigError, match="^--sweep rollout.length: rollout.length = -3 is not at least 1"):
+    with pytest.raises(ConfigError, match=r"^--sweep rollout.length: rollout.length = -3 is not at least 1"):
         plan(Description(sweep={"rollout.length": (-3,)}), [SMOKE])
-    with pytest.raises(ConfigError, match="twice, by --seeds and by --seed$"):
+    with pytest.raises(ConfigError, match=r"twice, by --seeds and by --seed$"):
         plan(Description(seeds=(1, 2)), [SMOKE, ("--seed", {"seed": 3})])
     # An option in place of the file's own words is the one that is named.
-    with pytest.raises(ConfigError, match="^--sweep rollout.length"):
+    with pytest.raises(ConfigError, match=r"^--sweep rollout.length"):
         plan(Description(sweep={"rollout.length": (-3,)}), [SMOKE], in_file("[experiment.sweep]\nrollout.length = [1]"))
 
 
