@@ -286,9 +286,13 @@ class Resolved:
 _hints = functools.cache(typing.get_type_hints)  # costly, and asked for at every key
 
 
-@functools.cache
 def fields_of(cls: type) -> Mapping[str, dataclasses.Field[Any]]:
     """Every dotted key of a configuration class with its field, in order."""
+    return _fields_of(cls)
+
+
+@functools.cache
+def _fields_of(cls: type) -> Mapping[str, dataclasses.Field[Any]]:
     found: dict[str, dataclasses.Field[Any]] = {}
     hints = _hints(cls)
     for f in dataclasses.fields(cls):
