@@ -283,7 +283,14 @@ class Resolved:
     origins: dict[str, str]
 
 
-_hints = functools.cache(typing.get_type_hints)  # costly, and asked for at every key
+@functools.cache
+def _hints_of(cls: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _hints(cls: type) -> Mapping[str, Any]:
+    """The types of a configuration class's fields: costly, and asked for at every key."""
+    return _hints_of(cls)
 
 
 def fields_of(cls: type) -> Mapping[str, dataclasses.Field[Any]]:
