@@ -13,7 +13,7 @@ from mopo_tui.manager.compared import Beats, Comparison, Group, TaskScores
 from mopo_tui.manager.comparison_labels import labels_of
 from mopo_tui.manager.comparison_seeds import Seed, grouped, unscored_group
 from mopo_tui.manager.comparison_warnings import unfinished, warnings
-from mopo_tui.manager.differences import differing
+from mopo_tui.manager.differences import differing, used
 from mopo_tui.manager.groups import origin_of, shared_settings
 from mopo_tui.manager.run import Run
 from mopo_tui.manager.scores import Score, normalized_score
@@ -63,6 +63,9 @@ def _check_key(by: str, seeds: Sequence[Seed]) -> None:
         raise nearest("configuration key", by, list(known))
     if by not in shared_settings(dict.fromkeys(known)):
         raise StoreError(f"--by {by}: the seeds of a setting may differ in it, so it tells no groups apart")
+    if all(used(seed.settings, by) is None for seed in seeds):
+        algorithms = ", ".join(dict.fromkeys(seed.run.algorithm for seed in seeds))
+        raise StoreError(f"--by {by}: {algorithms} does not use it")
 
 
 def _task_scores(name: str, groups: Sequence[Sequence[Seed]], by: str) -> TaskScores:
@@ -74,7 +77,7 @@ def _task_scores(name: str, groups: Sequence[Sequence[Seed]], by: str) -> TaskSc
     keys = dict.fromkeys([row.key for row in settings] + ([by] if by else []))
     labels = labels_of(groups, settings)
     made = [
-        unscored_group(label, group, {key: values.get(key) for key in keys})
+        unscored_group(label, group, {key: used(values, key) for key in keys})
         for label, group, values in zip(labels, groups, shared, strict=True)
     ]
     counted = [[seed for seed in group if not seed.left_out] for group in groups]

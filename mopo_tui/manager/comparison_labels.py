@@ -8,7 +8,7 @@ from typing import Any
 
 from mopo_tui.manager.comparison_seeds import Seed
 from mopo_tui.manager.differences import Difference, shown
-from mopo_tui.manager.groups import origin_of
+from mopo_tui.manager.groups import origin_of, shared_settings
 from mopo_tui.manager.state import clean
 
 _LABEL_KEYS = 3
@@ -28,22 +28,45 @@ def labels_of(groups: Sequence[Sequence[Seed]], settings: Sequence[Difference]) 
         if "preset" in several and run.preset:
             words.append(run.preset)
         for row in rows[:_LABEL_KEYS]:
-            tail = row.key.rpartition(".")[2]
-            words.append(f"{tail if tails[tail] == 1 else row.key}={shown(row.values[i])}")
+            if row.values[i] is not None:
+                tail = row.key.rpartition(".")[2]
+                words.append(f"{tail if tails[tail] == 1 else row.key}={shown(row.values[i])}")
         words += ["…"] if len(rows) > _LABEL_KEYS else []
         labels.append(" ".join(words))
-    same = {label for label, count in Counter(labels).items() if count > 1}
-    if not same:
-        return labels
-    origins = [origin_of(group[0].environment) for group in groups]
+    labels = _told_apart(labels, [_origin_words(groups, same) for same in _same(labels)])
+    return _told_apart(labels, [_unused_words(groups, same) for same in _same(labels)])
+
+
+def _same(labels: Sequence[str]) -> list[list[int]]:
+    """The places of each label that stands at several."""
+    places: dict[str, list[int]] = {}
     for i, label in enumerate(labels):
-        if label in same:
-            others = [origins[j] for j, other in enumerate(labels) if other == label]
-            labels[i] = " ".join([label, *_origin_words(origins[i], others)])
-    return labels
+        places.setdefault(label, []).append(i)
+    return [same for same in places.values() if len(same) > 1]
 
 
-def _origin_words(origin: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
+def _told_apart(labels: Sequence[str], words: Sequence[Mapping[int, Sequence[str]]]) -> list[str]:
+    """The labels with more words at some places."""
+    found = list(labels)
+    for of_same in words:
+        for i, more in of_same.items():
+            found[i] = " ".join([found[i], *more])
+    return found
+
+
+def _origin_words(groups: Sequence[Sequence[Seed]], same: Sequence[int]) -> dict[int, list[str]]:
+    origins = {i: origin_of(groups[i][0].environment) for i in same}
+    return {i: _where_from(origin, list(origins.values())) for i, origin in origins.items()}
+
+
+def _unused_words(groups: Sequence[Sequence[Seed]], same: Sequence[int]) -> dict[int, list[str]]:
+    """A setting that tells groups apart although it changes nothing, such as one of another algorithm."""
+    settings = [shared_settings(groups[i][0].settings) for i in same]
+    keys = [key for key in settings[0] if any(each.get(key) != settings[0][key] for each in settings)]
+    return {i: [f"{key}={shown(each.get(key))}" for key in keys[:1]] for i, each in zip(same, settings, strict=True)}
+
+
+def _where_from(origin: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
     words = []
     if any(other["fingerprint"] != origin["fingerprint"] for other in others):
         words.append(f"data {clean(origin['fingerprint'][:6]) or '?'}")

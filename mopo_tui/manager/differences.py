@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine import record
+from engine.used_keys import uses
 from mopo_tui.manager.groups import origin_of, with_defaults
 from mopo_tui.manager.run import Run
 from mopo_tui.manager.settings import read_settings
@@ -23,7 +24,7 @@ _MACHINE = ("host", "platform", "cpu", "cores", "python")
 
 @dataclass(frozen=True)
 class Difference:
-    """A configuration key on which the runs do not agree, with the value of each (None: the run does not know the key)."""
+    """A configuration key on which the runs do not agree, with the value of each (None: it does not know or use the key)."""
 
     key: str
     values: tuple[Any, ...]
@@ -48,9 +49,24 @@ def differences(a: Run, b: Run) -> dict[str, tuple[Difference, ...]]:
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[Difference]:
+    """The keys on which those that use them do not agree: that another algorithm has other keys is no difference of its own."""
     keys = dict.fromkeys(key for each in settings for key in each)
-    rows = [Difference(key, tuple(each.get(key) for each in settings)) for key in keys]
-    return [row for row in rows if any(value != row.values[0] for value in row.values)]
+    rows = [Difference(key, tuple(used(each, key) for each in settings)) for key in keys]
+    return [row for row in rows if _disagree(row, settings)]
+
+
+def _disagree(row: Difference, settings: Sequence[Mapping[str, Any]]) -> bool:
+    found = [value for value, each in zip(row.values, settings, strict=True) if _uses(each, row.key)]
+    return any(value != found[0] for value in found)
+
+
+def used(settings: Mapping[str, Any], key: str) -> Any:
+    """The value of a key; None where the run does not know it, or its algorithm does not read it."""
+    return settings.get(key) if _uses(settings, key) else None
+
+
+def _uses(settings: Mapping[str, Any], key: str) -> bool:
+    return uses(str(settings.get("algorithm", "")), key)
 
 
 def shown(value: Any) -> str:

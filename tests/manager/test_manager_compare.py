@@ -190,6 +190,7 @@ def test_what_parts_groups_is_said_first(finish: Finish, store: Store, part: str
     assert any(words in line for line in comparison.warnings)
     (task,) = comparison.tasks
     labels = {group.label for group in task.groups}
+    assert part == "git_commit" or all(label != "mopo" for label in labels)
     assert len(task.groups) == (1 if part == "git_commit" else 2)
     assert len(labels) == len(task.groups), labels
 
@@ -282,6 +283,28 @@ def test_runs_are_found_by_group_setting_path_and_seed(finish: Finish, store: St
     for reference, words in (("../x", "is no run folder"), ("nope", "no run 'nope'"), ("000000", "no run")):
         with pytest.raises(RunNotFound, match=words):
             found(reference)
+
+
+def test_keys_that_an_algorithm_does_not_use_are_no_difference(finish: Finish, store: Store) -> None:
+    awac = {"algorithm": "awac", "awac.temperature": 2.0, "sac.polyak": 0.1, "rollout.length": 9}
+    a = cheetahs(finish, store, [100.0], **{"rollout.coefficient": 1.0})
+    b = cheetahs(finish, store, [100.0], **{"rollout.coefficient": 2.0, "sac.polyak": 0.01})
+    c = cheetahs(finish, store, [100.0], **awac)
+    comparison = compare([*a, *b, *c])
+    assert {d.key: d.values for d in comparison.differing} == {
+        "algorithm": ("mopo", "mopo", "awac"),
+        "rollout.coefficient": (1.0, 2.0, None),
+        "sac.polyak": (0.005, 0.01, None),
+    }
+    labels = [group.label for group in comparison.groups()]
+    assert labels == ["mopo coefficient=1 polyak=0.005", "mopo coefficient=2 polyak=0.01", "awac"]
+    assert [row.key for row in differences(a[0], c[0])["configuration"]] == ["algorithm"]
+    other = cheetahs(finish, store, [100.0], **{**awac, "sac.polyak": 0.2})
+    assert compare([*c, *other]).differing == ()
+    labels = [group.label for group in compare([*c, *other]).groups()]
+    assert labels == ["awac sac.polyak=0.1", "awac sac.polyak=0.2"]  # two settings all the same: they are told apart
+    with pytest.raises(StoreError, match="awac does not use it"):
+        compare([*c, *other], by="sac.polyak")
 
 
 def test_two_runs_differ_in_configuration_data_versions_and_commit(finish: Finish) -> None:
