@@ -45,9 +45,9 @@ def _unread() -> int:
 def _code(error: Exception) -> int | None:
     """The exit code of an error that is no defect of ours."""
     from engine.tasks import UnknownName
+    from mopo_tui.manager.errors import LaunchError, RunNotFound, StoreError
     from mopo_tui.manager.locations import LocationError
     from mopo_tui.manager.queue import QueueError
-    from mopo_tui.manager.store import LaunchError, RunNotFound, StoreError
 
     if isinstance(error, RunNotFound):
         return NOT_FOUND

@@ -11,23 +11,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mopo_tui.manager.compared import Comparison
     from mopo_tui.manager.comparison import compare
+    from mopo_tui.manager.errors import LaunchError, RunNotFound, StoreError
     from mopo_tui.manager.groups import find_runs, setting_key
     from mopo_tui.manager.run import Run
     from mopo_tui.manager.series import RunReader, Series
     from mopo_tui.manager.state import RunState
-    from mopo_tui.manager.store import LaunchError, RunNotFound, Store, StoreError
+    from mopo_tui.manager.store import Store
 
 _HOME = {
     "Comparison": "compared",
     "compare": "comparison",
-    "LaunchError": "store",
+    "LaunchError": "errors",
     "Run": "run",
     "RunReader": "series",
-    "RunNotFound": "store",
+    "RunNotFound": "errors",
     "RunState": "state",
     "Series": "series",
     "Store": "store",
-    "StoreError": "store",
+    "StoreError": "errors",
     "find_runs": "groups",
     "setting_key": "groups",
 }

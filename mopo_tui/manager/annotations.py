@@ -7,9 +7,10 @@ from typing import Any
 
 from engine import record
 from mopo_tui.manager import locks
+from mopo_tui.manager.errors import StoreError
+from mopo_tui.manager.making import checked_name, checked_tag
 from mopo_tui.manager.run import Run, read_run, tags_of
 from mopo_tui.manager.state import clean
-from mopo_tui.manager.store import StoreError, _checked_name, _checked_tag
 
 LOCK = f"{record.CONTROL}/meta.lock"
 LOCK_SECONDS = 5.0
@@ -21,7 +22,7 @@ def rename(run: Run, name: str) -> Run:
     Raises:
         StoreError: an unusable name, or meta.json cannot be changed.
     """
-    name = _checked_name(name, "name")
+    name = checked_name(name, "name")
     return _edit(run, lambda meta: _put(meta, "name", name))
 
 
@@ -41,7 +42,7 @@ def change_tags(run: Run, add: Iterable[str] = (), remove: Iterable[str] = ()) -
     Raises:
         StoreError: an unusable tag, or meta.json cannot be changed.
     """
-    added, removed = [_checked_tag(tag) for tag in add], set(remove)
+    added, removed = [checked_tag(tag) for tag in add], set(remove)
 
     def change(meta: dict[str, Any]) -> None:
         _put(meta, "tags", [tag for tag in dict.fromkeys([*tags_of(meta), *added]) if tag not in removed])

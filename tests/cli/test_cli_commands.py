@@ -19,12 +19,11 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 # `follow` on a run whose supervisor starts a small program instead of the engine.
 FOLLOW = """
-import sys
+import subprocess, sys
 from pathlib import Path
 from mopo_tui.cli.errors import guarded
 from mopo_tui.cli.follow import follow
 from mopo_tui.manager import Store
-from mopo_tui.manager.store import spawn
 take_over = (
     "import sys; from pathlib import Path; from mopo_tui.manager.supervisor import take_over; "
     "take_over(Path(sys.argv[1]), sys.argv[2:])"
@@ -32,7 +31,9 @@ take_over = (
 folder = Path(sys.argv[1])
 store = Store(folder.parent)
 run = store.run(folder.name)
-spawn([sys.executable, "-P", "-c", take_over, str(folder), sys.executable, "-P", "-c", sys.argv[2], str(folder)], run)
+with open(folder / "console.log", "ab") as console:
+    starter = [sys.executable, "-P", "-c", take_over, str(folder), sys.executable, "-P", "-c", sys.argv[2], str(folder)]
+    subprocess.run(starter, cwd=folder, stdout=console, stderr=console, start_new_session=True, check=True)
 sys.exit(guarded(lambda: sys.exit(follow(store, run, as_json="json" in sys.argv))))
 """
 CHILD = """

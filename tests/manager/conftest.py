@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child_programs import PREAMBLE, TAKE_OVER
+from child_programs import PREAMBLE, TAKE_OVER, spawn
 
 from engine import record
 from engine.config import resolve
 from mopo_tui.manager import Run, RunState, Store
-from mopo_tui.manager.store import spawn
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from engine import record
 from engine.config import resolve
 from engine.plan import expected_bytes, expected_seconds
 from mopo_tui.manager import Run, RunState, Store, StoreError
+from mopo_tui.manager.attempts import can_start
 from mopo_tui.manager.ensembles import find_ensemble, kept_ensembles, remove_ensemble
 from mopo_tui.manager.settings import read_settings
 
@@ -45,7 +46,7 @@ def test_a_finished_run_is_extended_once_and_keeps_its_result(finished: Callable
     extension = record.read_json(run.folder / record.EXTENSION)
     assert extension is not None
     assert extension["epochs"] == 10
-    assert Store._can_start(store.run(run.id))
+    assert can_start(store.run(run.id))
     assert read_settings(run.folder)["policy.epochs"] == 10
     store.extend(run, 8)  # a slip of the finger can be taken back
     assert read_settings(run.folder)["policy.epochs"] == 8

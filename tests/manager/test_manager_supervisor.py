@@ -11,11 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from child_programs import TAKE_OVER
+from child_programs import TAKE_OVER, spawn
 
 from engine import record
 from mopo_tui.manager import Run, RunState, Store, StoreError, identity
-from mopo_tui.manager.store import spawn
 from mopo_tui.manager.supervisor import engine_command
 
 FOREVER = """
@@ -182,10 +181,9 @@ def test_run_outlives_its_launcher(make_run, state_within) -> None:
     launcher = f"""
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from child_programs import PREAMBLE, TAKE_OVER
+from child_programs import PREAMBLE, TAKE_OVER, spawn
 from pathlib import Path
 from mopo_tui.manager.run import read_run
-from mopo_tui.manager.store import spawn
 folder = {str(run.folder)!r}
 child = [sys.executable, "-P", "-c", PREAMBLE + "time.sleep(2)\\nwith Recorder(folder) as r: r.result(final=dict())", folder]
 spawn([sys.executable, "-P", "-c", TAKE_OVER, folder, *child], read_run(Path(folder)))
