@@ -35,6 +35,7 @@ from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
 from mopo_tui.screens.dashboard import Dashboard
 from mopo_tui.screens.help import HelpScreen
+from mopo_tui.widgets.palette import Colours
 
 _VIEWS_KEPT = 20
 _PLACES = {"Dashboard": "dashboard", "CompareScreen": "compare", "LogScreen": "log", "QueueScreen": "queue"}
@@ -93,6 +94,8 @@ class MopoApp(App[None]):
         self.looked = False  # whether the store has been read at all
         self.load = Load()
         self.views: dict[str, RunView] = {}
+        self.colours = Colours()
+        self._watched = 0  # runs that the uppermost screen shows
         self.poller = Poller(self, store)
         self._open_on = run
 
@@ -126,7 +129,7 @@ class MopoApp(App[None]):
         view = message.view
         self.views.pop(view.run_id, None)
         self.views[view.run_id] = view
-        while len(self.views) > _VIEWS_KEPT:
+        while len(self.views) > max(_VIEWS_KEPT, self._watched):
             self.views.pop(next(iter(self.views)))
         for screen in self._screens():
             screen.show_view(view)
@@ -164,8 +167,10 @@ class MopoApp(App[None]):
         """Tell the poller which runs the uppermost screen shows."""
         screens = self._screens()
         if screens:
-            self.poller.watch(screens[-1].watched())
-            self.poller.watch_log(screens[-1].watched_log())
+            watched = screens[-1].watched()
+            self._watched = len(watched)
+            self.poller.watch(watched)
+            self.poller.watch_log(screens[-1].watched_log(), brief=screens[-1].log_is_brief)
             self.poller.watch_queue(screens[-1].watches_queue())
 
     # --- what screens ask for ---------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 from textual.app import App
 from textual.message import Message
 
-from mopo_tui.log_view import LogTail
+from mopo_tui.log_view import MOST_BYTES, LogTail
 from mopo_tui.machine import Load, Machine
 from mopo_tui.manager import Run, Store
 from mopo_tui.manager.filters import FilterError, ordered, select
@@ -22,6 +22,8 @@ from mopo_tui.run_view import Readers, RunView
 
 LIST_SECONDS = 1.0
 WATCHED_SECONDS = 0.5
+AT_ONCE_SECONDS = 0.25  # of reading watched runs, after which the list and other wishes have their turn
+BRIEF_LOG_BYTES = 8_000
 ADVANCE_SECONDS = 3.0
 MACHINE_SECONDS = 2.0
 
@@ -138,8 +140,9 @@ class Poller:
         self._fresh: set[str] = set()
         self._queue_wanted = False
         self._queue: QueueView | None = None
-        self._log_wanted: Run | None = None
-        self._log: tuple[str, LogTail] | None = None
+        self._turn = 0  # which of the watched runs is read next
+        self._log_wanted: tuple[Run, int] | None = None  # with the bytes of it that matter
+        self._log: tuple[tuple[str, int], LogTail] | None = None
         self._look_now = False
         self._due = 0.0
         self._advance_due = 0.0
@@ -166,8 +169,10 @@ class Poller:
         """Read these runs' rows from now on, and no others; each is posted at once."""
         wanted = tuple(run_ids)
         with self._lock:
+            if wanted == self._watched:
+                return
             self._fresh |= set(wanted) - set(self._watched)
-            self._watched = wanted
+            self._watched, self._turn = wanted, 0
         self._wake.set()
 
     def look(self) -> None:
@@ -180,11 +185,17 @@ class Poller:
         self._queue_wanted = wanted
         self._wake.set()
 
-    def watch_log(self, run: Run | None) -> None:
-        """Read this run's log from now on, or none; posted at once, and whenever it grows."""
+    def watch_log(self, run: Run | None, brief: bool = False) -> None:
+        """Read this run's log from now on, or none; posted at once, and whenever it grows.
+
+        Args:
+            brief: its last lines are enough.
+        """
+        wanted = None if run is None else (run, BRIEF_LOG_BYTES if brief else MOST_BYTES)
         with self._lock:
-            self._log_wanted = run
-        self._wake.set()
+            known, self._log_wanted = self._log_wanted, wanted
+        if (wanted and (wanted[0].id, wanted[1])) != (known and (known[0].id, known[1])):
+            self._wake.set()
 
     def arrange(self, arrangement: Arrangement) -> None:
         """List the runs in that way from now on; answered by `RunsChanged`, or by `ArrangeFailed` where it means nothing."""
@@ -242,12 +253,13 @@ class Poller:
         if wanted is None:
             self._log = None
             return
-        first = self._log is None or self._log[0] != wanted.id
+        run, most_bytes = wanted
+        first = self._log is None or self._log[0] != (run.id, most_bytes)
         if self._log is None or first:
-            self._log = (wanted.id, LogTail(wanted.folder))
+            self._log = ((run.id, most_bytes), LogTail(run.folder, most_bytes))
         tail = self._log[1]
         if tail.look() or first:
-            self._post(LogChanged(wanted.id, tail.lines))
+            self._post(LogChanged(run.id, tail.lines))
 
     def _list(self) -> None:
         listed = listing(self._store)
@@ -282,14 +294,27 @@ class Poller:
         runs = tuple(each.run for each in listed)
         return Overview(runs, tuple(rows), differences(rows, values), how)
 
-    def _read_watched(self, readers: Readers, folders: dict[str, Path]) -> None:
+    def _read_watched(self, readers: Readers, folders: Mapping[str, Path]) -> None:
+        """What is new of the watched runs, in turns: where that takes long, as at the first look at large ones, the others are read
+        at the next look, which comes at once."""
         with self._lock:
-            watched, fresh, self._fresh = self._watched, self._fresh, set()
-        for run_id in watched:
+            watched, turn, self._turn = self._watched, self._turn, 0
+        readers.hold(len(watched))
+        begun = time.monotonic()
+        for done, run_id in enumerate((*watched[turn:], *watched[:turn])):
+            if done and time.monotonic() - begun > AT_ONCE_SECONDS:
+                with self._lock:
+                    if self._watched == watched:
+                        self._turn = (turn + done) % len(watched)
+                self._wake.set()
+                return
             if run_id not in folders:
                 continue
             view = readers.refresh(run_id, folders[run_id])
-            if view is None and run_id in fresh:
+            with self._lock:
+                fresh = run_id in self._fresh
+                self._fresh.discard(run_id)
+            if view is None and fresh:
                 view = readers.again(run_id)
             if view is not None:
                 self._post(ViewChanged(view))

@@ -28,6 +28,8 @@ class RunView:
         rounds: updates (n,) and counts (n, 162) of all of them, by name.
         best_epochs: by member, as the ensemble's fit told at its end; empty before it.
         stages: name and gradient step of each stage's beginning, in that order.
+        entered: stage and Unix seconds of every beginning of one, a resumed run's too, in the order of writing.
+        alerts: stage and message of each, in the order of writing.
         gate: what MB2PO's gate said, each a line.
         config: the configuration by dotted key.
         problem: why the columns could not be read; empty where they could.
@@ -40,6 +42,8 @@ class RunView:
     rounds: Mapping[str, tuple[Floats, Floats]] = field(default_factory=dict)
     best_epochs: Mapping[int, float] = field(default_factory=dict)
     stages: tuple[tuple[str, float], ...] = ()
+    entered: tuple[tuple[str, float], ...] = ()
+    alerts: tuple[tuple[str, str], ...] = ()
     gate: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     elites: tuple[int, ...] = ()
@@ -96,7 +100,9 @@ def read_view(run_id: str, reader: RunReader) -> RunView:
         rounds=rounds,
         best_epochs=_best_epochs(reader.events),
         stages=_stages(reader.events),
-        gate=tuple(clean(str(row.get("message", ""))) for row in reader.events if row.get("kind") == "gate"),
+        entered=_entered(reader.events),
+        alerts=tuple(_said(reader.events, "alert")),
+        gate=tuple(message for _, message in _said(reader.events, "gate")),
         config=reader.config,
         elites=tuple(reader.elites),
         references=dict(reader.references or {}),
@@ -122,12 +128,34 @@ def _stages(events: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, float], ...
     return tuple(found.items())
 
 
+def _entered(events: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, float], ...]:
+    found = []
+    for row in events:
+        name, t = row.get("stage"), row.get("t")
+        if row.get("kind") == "stage" and isinstance(name, str) and isinstance(t, (int, float)):
+            found.append((clean(name), float(t)))
+    return tuple(found)
+
+
+def _said(events: Iterable[Mapping[str, Any]], kind: str) -> list[tuple[str, str]]:
+    """Stage and message of the events of one kind."""
+    return [
+        (clean(str(row.get("stage", ""))), clean(str(row.get("message", ""))))
+        for row in events
+        if row.get("kind") == kind
+    ]
+
+
 class Readers:
     """The readers of the runs opened last; each goes on where it stopped."""
 
     def __init__(self, most: int = 8) -> None:
-        self._most = most
+        self._least = self._most = most
         self._readers: dict[str, RunReader] = {}
+
+    def hold(self, count: int) -> None:
+        """Keep at least so many open: those that are watched together."""
+        self._most = max(self._least, count)
 
     def refresh(self, run_id: str, folder: Path) -> RunView | None:
         """The run's view where anything is new since the last call, or at the first; else None."""

@@ -39,6 +39,8 @@ class RunsScreen(Screen[None]):
         """The runs whose rows this screen shows."""
         return ()
 
+    log_is_brief = False  # whether the last lines of that log are enough
+
     def watched_log(self) -> Run | None:
         """The run whose log this screen shows."""
         return None
