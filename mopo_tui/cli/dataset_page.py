@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mopo_tui.cli import output
-from mopo_tui.cli.result import REFERENCE_TITLES
 from mopo_tui.manager.run import number_of, text_of
+from mopo_tui.manager.scores import REFERENCE_TITLES
 from mopo_tui.manager.state import clean
 
 if TYPE_CHECKING:

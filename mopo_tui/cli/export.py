@@ -13,8 +13,8 @@ from mopo_tui.cli.compare import AllSeedsOption, RunsArgument
 from mopo_tui.cli.options import RunsOption
 
 if TYPE_CHECKING:
-    from mopo_tui.cli.sections import Section
     from mopo_tui.manager import Run
+    from mopo_tui.manager.sections import Section
     from mopo_tui.manager.series import Floats, RunReader
 
 Format = Literal["csv", "json", "parquet", "tensorboard", "html", "md"]
@@ -79,9 +79,9 @@ def export(
 
 def document(runs: Sequence[Run]) -> str:
     """The comparison's tables and each run's configuration in Markdown."""
-    from mopo_tui.cli import sections
+    from mopo_tui.manager.sections import markdown
 
-    return sections.markdown(_written(runs))
+    return markdown(_written(runs))
 
 
 # --- one page ---------------------------------------------------------------------------------------------------------------------
@@ -116,8 +116,8 @@ def page(runs: Sequence[Run]) -> str:
 
 def _written(runs: Sequence[Run]) -> list[Section]:
     """The tables of a comparison, and at the end one of each run's configuration and origin."""
-    from mopo_tui.cli.compare import tables
     from mopo_tui.manager import compare
+    from mopo_tui.manager.comparison_tables import tables
 
     return [*tables(compare(runs), every=True), *map(_configuration, runs)]
 
@@ -126,9 +126,9 @@ def _configuration(run: Run) -> Section:
     import time
 
     from engine import record
-    from mopo_tui.cli.sections import Section
     from mopo_tui.manager.differences import shown
     from mopo_tui.manager.run import text_of
+    from mopo_tui.manager.sections import Section
     from mopo_tui.manager.settings import read_settings
 
     about = record.read_json(run.folder / record.RUN) or {}
@@ -243,8 +243,8 @@ def _histograms(run: Run, reader: RunReader) -> str:
 
 
 def _events(run: Run, reader: RunReader) -> str:
-    from mopo_tui.cli.sections import Section
     from mopo_tui.manager.run import text_of
+    from mopo_tui.manager.sections import Section
 
     rows = []
     for event in reader.events:

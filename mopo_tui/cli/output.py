@@ -8,6 +8,8 @@ import time
 from typing import IO, TYPE_CHECKING, Any
 
 from engine import record
+from mopo_tui.manager.written import duration as duration
+from mopo_tui.manager.written import number as number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,25 +57,6 @@ def shortened(text: str, width: int) -> str:
     while cell_len(tail) > width // 2:
         tail = tail[1:]
     return set_cell_size(text, width - 1 - cell_len(tail)).rstrip() + "…" + tail
-
-
-def number(value: float | None, digits: int = 1) -> str:
-    """A number for people; a dash for none."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as people say them: 45s, 12m30s, 3h05m, 2d04h."""
-    if seconds is None:
-        return "–"
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    if whole < 86_400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-    return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
 
 
 def age(created: float) -> str:

@@ -150,7 +150,8 @@ def _follow(store: Store, run: Run, updates: int | None) -> Run:
 
 def _print(found: Check) -> None:
     from mopo_tui.cli import output
-    from mopo_tui.cli.sections import Section, show
+    from mopo_tui.manager.sections import Section
+    from mopo_tui.widgets.section_text import show
 
     if not found.rows:
         verdict = "nothing to compare: they have no metric in common yet"

@@ -9,6 +9,7 @@ from engine import record
 from mopo_tui.cli import output
 from mopo_tui.manager.run import Run, number_of, text_of
 from mopo_tui.manager.scores import (
+    REFERENCE_TITLES,
     Score,
     evaluated_in,
     normalized_score,
@@ -21,14 +22,6 @@ from mopo_tui.manager.state import clean
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-REFERENCE_TITLES = {
-    "random": "random policy",
-    "do_nothing": "do-nothing policy",
-    "batch_mean": "batch mean",
-    "batch_best": "batch best",
-    "reference": "online reference policy",
-}
 
 STAGE_TITLES = {"stage1": "stage 1, AWAC on the batch", "stage2": "stage 2, AWAC in the model"}
 

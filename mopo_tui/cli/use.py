@@ -122,9 +122,8 @@ def _document(run: Run, result: Mapping[str, Any]) -> dict[str, Any]:
 def _print(run: Run, document: Mapping[str, Any]) -> None:
     from engine import record
     from mopo_tui.cli import output
-    from mopo_tui.cli.result import REFERENCE_TITLES
     from mopo_tui.manager.run import number_of
-    from mopo_tui.manager.scores import evaluated_in, normalized_score, references
+    from mopo_tui.manager.scores import REFERENCE_TITLES, evaluated_in, normalized_score, references
     from mopo_tui.manager.state import clean
 
     console = output.console()

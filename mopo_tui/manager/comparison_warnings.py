@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from engine import record
-from mopo_tui.manager.compared import Entry
+from mopo_tui.manager.compared import Comparison, Entry, TaskScores
 from mopo_tui.manager.comparison_seeds import Seed
 from mopo_tui.manager.groups import origin_of
 from mopo_tui.manager.state import clean
@@ -50,3 +50,21 @@ def warnings(entries: Sequence[Entry], seeds: Sequence[Seed]) -> list[str]:
 
 def unfinished(entries: Sequence[Entry]) -> list[str]:
     return [f"{e.name} ({e.id}) is {e.state}: its scores are those so far" for e in entries if e.state != "finished"]
+
+
+def left_out(entries: Sequence[Entry]) -> list[str]:
+    """Which runs do not count in their group, and why."""
+    return [f"left out of {e.group}: seed {e.seed}, {e.id}: {e.left_out}" for e in entries if e.left_out]
+
+
+def few_seeds(task: TaskScores) -> list[str]:
+    """What must be said of intervals over so few runs."""
+    from mopo_tui.manager.statistics import caution
+
+    return list(dict.fromkeys(text for g in task.groups if g.final is not None and (text := caution(g.final.n))))
+
+
+def everything_unfair(comparison: Comparison) -> list[str]:
+    """All of it in one list, the worst first: what keeps scores from being compared, who is left out, how little is known."""
+    few = [text for task in comparison.tasks for text in few_seeds(task)]
+    return [*comparison.warnings, *left_out(comparison.runs), *dict.fromkeys(few)]

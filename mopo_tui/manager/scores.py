@@ -12,6 +12,13 @@ from mopo_tui.manager.run import Run, number_of
 from mopo_tui.manager.state import clean
 
 LAST = 10  # evaluations in "mean of the last"
+REFERENCE_TITLES = {
+    "random": "random policy",
+    "do_nothing": "do-nothing policy",
+    "batch_mean": "batch mean",
+    "batch_best": "batch best",
+    "reference": "online reference policy",
+}
 
 
 @dataclass(frozen=True)
