@@ -1,10 +1,13 @@
-"""Every action a key can ask for, in one table: bindings, footer, help and command palette are made from it."""
+"""Every action a key can ask for, in one table: bindings, footer, help and command palette are made from it, and a
+configuration file names them. `keys` lays a person's own keys over it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from textual.binding import Binding, BindingType
+if TYPE_CHECKING:
+    from textual.binding import BindingType
 
 
 @dataclass(frozen=True)
@@ -13,120 +16,153 @@ class Action:
 
     Attributes:
         name: the Textual action; screen or widget has a method `action_<name>`.
-        keys: as Textual names them; the first one stands in footer and help.
-        shown: how the first key is written there.
+        keys: as Textual names them; the first one stands in the footer.
         label: one or two words for the footer.
         help: one line for the help and the palette.
-        where: the screen or widget it belongs to.
+        where: the place it belongs to, one of `PLACES`.
         footer: whether the footer has room for it.
+        priority: whether it comes before what the focused widget does with the key.
+        word: what a configuration file calls it; else `name`, or of an action with an argument `label`.
     """
 
     name: str
     keys: tuple[str, ...]
-    shown: str
     label: str
     help: str
     where: str
     footer: bool = True
     priority: bool = False
+    word: str = ""
+
+    @property
+    def id(self) -> str:
+        """What a configuration file calls it, below `keys`: dashboard.stop, list.page_up."""
+        word = self.word or (self.label.lower().replace(" ", "_") if "(" in self.name else self.name)
+        return f"{self.where}.{word}"
 
 
-TITLES = {
-    "everywhere": "Everywhere",
-    "list": "List of runs",
-    "dashboard": "Dashboard",
-    "compare": "Compare",
-    "form": "New run",
-    "trash": "Trash",
-    "queue": "Queue",
-    "log": "Log",
-    "log_text": "Lines of the log",
+@dataclass(frozen=True)
+class Place:
+    """A screen, or a widget of it, with keys of its own.
+
+    Attributes:
+        title: over its keys in the help.
+        within: the places whose keys count there, too; a key of this place comes before theirs.
+        typing: whether a person types words there, so that single characters are no keys.
+    """
+
+    title: str
+    within: tuple[str, ...] = ("everywhere",)
+    typing: bool = False
+
+
+PLACES: dict[str, Place] = {
+    "everywhere": Place("Everywhere", ()),
+    "list": Place("List of runs", ("dashboard", "everywhere")),
+    "dashboard": Place("Dashboard"),
+    "chart": Place("Chart with the focus", ("dashboard", "compare", "everywhere")),
+    "compare": Place("Compare"),
+    "choice": Place("Field with a few values", ("form",)),
+    "form": Place("New run", (), typing=True),
+    "confirm": Place("Question", ()),
+    "trash": Place("Trash", ()),
+    "queue": Place("Queue"),
+    "log": Place("Log"),
+    "log_text": Place("Lines of the log", ("log", "everywhere")),
+    "prompt": Place("Line to type in", ("dashboard", "log"), typing=True),
+    "help": Place("Help", ()),
 }
 
 ACTIONS: tuple[Action, ...] = (
-    Action("move(-1)", ("up", "k"), "↑ k", "Up", "one run up", "list", footer=False),
-    Action("move(1)", ("down", "j"), "↓ j", "Down", "one run down", "list", footer=False),
-    Action("page(-1)", ("pageup",), "PgUp", "Page up", "one page up", "list", footer=False),
-    Action("page(1)", ("pagedown",), "PgDn", "Page down", "one page down", "list", footer=False),
-    Action("first", ("g", "home"), "g", "First", "the newest run", "list", footer=False),
-    Action("last", ("G", "end"), "G", "Last", "the oldest run", "list", footer=False),
-    Action("open", ("enter",), "⏎", "Open", "show a row's seeds; on a run go to its panels", "list"),
-    Action("unfold", ("l", "right"), "l →", "Seeds", "show the seeds of a row", "list", footer=False),
-    Action("fold", ("h", "left"), "h ←", "Fold", "hide the seeds of a row", "list", footer=False),
-    Action("back", ("escape",), "Esc", "Runs", "back to the list of runs", "dashboard"),
-    Action("new", ("a",), "a", "New run", "start a run: task, algorithm, preset, seed", "dashboard"),
-    Action("mark", ("space",), "Space", "Mark", "mark the run for comparing, or unmark it; two at most", "dashboard"),
-    Action("compare", ("c",), "c", "Compare", "the two marked runs side by side on the same axes", "dashboard"),
-    Action("stop", ("s",), "s", "Stop", "let the run, or all of a row, stop and keep what it has", "dashboard"),
-    Action("pause", ("p",), "p", "Pause", "let the run pause between two gradient steps", "dashboard"),
-    Action("resume", ("r",), "r", "Resume", "go on with a paused, stopped, failed or lost run", "dashboard"),
-    Action("kill", ("K",), "K", "Kill", "end the run at once, if stopping does not help", "dashboard", footer=False),
+    Action("move(-1)", ("up", "k"), "Up", "one run up", "list", footer=False),
+    Action("move(1)", ("down", "j"), "Down", "one run down", "list", footer=False),
+    Action("page(-1)", ("pageup",), "Page up", "one page up", "list", footer=False),
+    Action("page(1)", ("pagedown",), "Page down", "one page down", "list", footer=False),
+    Action("first", ("g", "home"), "First", "the newest run", "list", footer=False),
+    Action("last", ("G", "end"), "Last", "the oldest run", "list", footer=False),
+    Action("open", ("enter",), "Open", "show a row's seeds; on a run go to its panels", "list"),
+    Action("unfold", ("l", "right"), "Seeds", "show the seeds of a row", "list", footer=False),
+    Action("fold", ("h", "left"), "Fold", "hide the seeds of a row", "list", footer=False),
+    Action("back", ("escape",), "Runs", "back to the list of runs", "dashboard"),
+    Action("new", ("a",), "New run", "start a run: task, algorithm, preset, seed", "dashboard"),
+    Action("mark", ("space",), "Mark", "mark the run for comparing, or unmark it; two at most", "dashboard"),
+    Action("compare", ("c",), "Compare", "the two marked runs side by side on the same axes", "dashboard"),
+    Action("stop", ("s",), "Stop", "let the run, or all of a row, stop and keep what it has", "dashboard"),
+    Action("pause", ("p",), "Pause", "let the run pause between two gradient steps", "dashboard"),
+    Action("resume", ("r",), "Resume", "go on with a paused, stopped, failed or lost run", "dashboard"),
+    Action("kill", ("K",), "Kill", "end the run at once, if stopping does not help", "dashboard", footer=False),
+    Action("restart", ("R",), "Restart", "the same again from the beginning, as a new run", "dashboard", footer=False),
+    Action("tag", ("t",), "Tag", "the run's tags, with blanks between", "dashboard", footer=False),
+    Action("note", ("e",), "Note", "write or edit the run's note", "dashboard", footer=False),
+    Action("rename", ("m",), "Rename", "give the run another name", "dashboard", footer=False),
+    Action("delete", ("D",), "Delete", "move the run to the trash", "dashboard", footer=False),
+    Action("restore", ("u",), "Restore", "bring a run back from the trash", "dashboard", footer=False),
+    Action("filter", ("slash",), "Filter", "list only runs that fit: score>80 and tag=baseline", "dashboard"),
+    Action("sort", ("S",), "Sort", "order by a field, setting or metric; -score the other way", "dashboard"),
+    Action("zoom", ("z",), "Zoom", "one panel on the whole area; Tab chooses the next", "dashboard"),
+    Action("log_scale", ("L",), "Log", "validation loss on a logarithmic or linear axis", "dashboard", footer=False),
+    Action("log", ("o",), "Log", "what the run says, as it comes", "dashboard", footer=False),
+    Action("queue", ("Q",), "Queue", "what waits, in which order, and the slots", "dashboard", footer=False),
+    Action("zoom_x(1)", ("right_square_bracket", "ctrl+up"), "Zoom in", "less of the x axis", "chart", footer=False),
+    Action("zoom_x(-1)", ("left_square_bracket", "ctrl+down"), "Zoom out", "more of the x axis", "chart", footer=False),
+    Action("pan(-1)", ("h", "left"), "Pan left", "to the left, where it is zoomed in", "chart", footer=False),
+    Action("pan(1)", ("l", "right"), "Pan right", "to the right", "chart", footer=False),
+    Action("step(-1)", ("comma",), "Crosshair left", "read every series one point to the left", "chart", footer=False),
+    Action("step(1)", ("full_stop",), "Crosshair right", "one point to the right", "chart", footer=False),
+    Action("whole", ("0",), "Show all", "the whole x axis again, without the crosshair", "chart", footer=False),
+    Action("next_panel", ("tab", "z"), "Next panel", "the next panel, where only one fits", "compare"),
+    Action("log_scale", ("L",), "Log", "validation loss on a logarithmic or linear axis", "compare"),
+    Action("close", ("escape",), "Back", "back to the dashboard", "compare"),
+    Action("turn(-1)", ("left", "h"), "Change", "the value before", "choice", priority=True, word="before"),
+    Action("turn(1)", ("right", "l", "space"), "Change", "the next value", "choice", priority=True, word="next"),
+    Action("start", ("enter",), "Start", "start the run", "form", priority=True),
+    Action("next_field", ("down",), "Next", "the next field", "form", footer=False, priority=True),
+    Action("previous_field", ("up",), "Previous", "the field before", "form", footer=False, priority=True),
+    Action("close", ("escape",), "Cancel", "leave without starting anything", "form"),
+    Action("answer(True)", ("y",), "Yes", "do it", "confirm"),
+    Action("answer(False)", ("n", "escape", "q"), "No", "leave everything as it is", "confirm"),
     Action(
-        "restart", ("R",), "R", "Restart", "the same again from the beginning, as a new run", "dashboard", footer=False
+        "other", ("left", "right", "h", "l"), "Other", "go to the other answer; Enter takes it", "confirm", footer=False
     ),
-    Action("tag", ("t",), "t", "Tag", "the run's tags, with blanks between", "dashboard", footer=False),
-    Action("note", ("e",), "e", "Note", "write or edit the run's note", "dashboard", footer=False),
-    Action("rename", ("m",), "m", "Rename", "give the run another name", "dashboard", footer=False),
-    Action("delete", ("D",), "D", "Delete", "move the run to the trash", "dashboard", footer=False),
-    Action("restore", ("u",), "u", "Restore", "bring a run back from the trash", "dashboard", footer=False),
-    Action("filter", ("slash",), "/", "Filter", "list only runs that fit: score>80 and tag=baseline", "dashboard"),
-    Action("sort", ("S",), "S", "Sort", "order by a field, setting or metric; -score the other way", "dashboard"),
-    Action("zoom", ("z",), "z", "Zoom", "one panel on the whole area; Tab chooses the next", "dashboard"),
-    Action(
-        "log_scale", ("L",), "L", "Log", "validation loss on a logarithmic or linear axis", "dashboard", footer=False
-    ),
-    Action("close", ("escape",), "Esc", "Back", "back to the dashboard", "compare"),
-    Action("next_panel", ("tab", "z"), "Tab", "Next panel", "the next panel, where only one fits", "compare"),
-    Action("log_scale", ("L",), "L", "Log", "validation loss on a logarithmic or linear axis", "compare"),
-    Action("log", ("o",), "o", "Log", "what the run says, as it comes", "dashboard", footer=False),
-    Action("queue", ("Q",), "Q", "Queue", "what waits, in which order, and the slots", "dashboard", footer=False),
-    Action("cursor(-1)", ("k",), "↑ k", "Up", "one run up", "queue", footer=False),
-    Action("cursor(1)", ("j",), "↓ j", "Down", "one run down", "queue", footer=False),
-    Action("place(-1)", ("K", "shift+up"), "K", "Sooner", "the run starts one place sooner", "queue"),
-    Action("place(1)", ("J", "shift+down"), "J", "Later", "the run starts one place later", "queue"),
-    Action("slots(1)", ("plus",), "+", "More slots", "one slot more for this host", "queue"),
-    Action("slots(-1)", ("minus",), "-", "Fewer slots", "one slot less; what runs goes on", "queue"),
-    Action("close", ("escape",), "Esc", "Back", "back from the queue", "queue"),
-    Action("search", ("slash",), "/", "Search", "find a regular expression in the log", "log"),
-    Action("match(1)", ("n",), "n", "Next", "the next match", "log"),
-    Action("match(-1)", ("N",), "N", "Previous", "the match before", "log"),
-    Action("wrap", ("w",), "w", "Wrap", "wrap long lines, or not", "log"),
-    Action("follow", ("f",), "f", "Follow", "stay at the end of the log, or not", "log"),
-    Action("close", ("escape",), "Esc", "Back", "back from the log", "log"),
-    Action("scroll(-1)", ("up", "k"), "↑ k", "Up", "one row up", "log_text", footer=False),
-    Action("scroll(1)", ("down", "j"), "↓ j", "Down", "one row down", "log_text", footer=False),
-    Action("page(-1)", ("pageup",), "PgUp", "Page up", "one screen up", "log_text", footer=False),
-    Action("page(1)", ("pagedown",), "PgDn", "Page down", "one screen down", "log_text", footer=False),
-    Action("first", ("g", "home"), "g", "First", "the first line", "log_text", footer=False),
-    Action("last", ("G", "end"), "G", "Last", "the last line, and follow", "log_text", footer=False),
-    Action(
-        "sideways(-8)",
-        ("left", "h"),
-        "h ←",
-        "Left",
-        "to the left, where lines are not wrapped",
-        "log_text",
-        footer=False,
-    ),
-    Action("sideways(8)", ("right", "l"), "l →", "Right", "to the right", "log_text", footer=False),
-    Action("restore", ("enter",), "⏎", "Restore", "bring this run back", "trash"),
-    Action("close", ("escape", "q"), "Esc", "Back", "leave the trash as it is", "trash"),
-    Action("start", ("enter",), "⏎", "Start", "start the run", "form", priority=True),
-    Action("next_field", ("down",), "↓", "Next", "the next field", "form", footer=False, priority=True),
-    Action("previous_field", ("up",), "↑", "Previous", "the field before", "form", footer=False, priority=True),
-    Action("close", ("escape",), "Esc", "Cancel", "leave without starting anything", "form"),
-    Action("help", ("question_mark",), "?", "Help", "what each key does", "everywhere"),
-    Action("quit", ("q",), "q", "Quit", "leave the app; runs go on", "everywhere"),
-    Action("command_palette", ("ctrl+p",), "^p", "Palette", "find an action by its name", "everywhere", footer=False),
+    Action("restore", ("enter",), "Restore", "bring this run back", "trash"),
+    Action("close", ("escape", "q"), "Back", "leave the trash as it is", "trash"),
+    Action("cursor(-1)", ("k",), "Up", "one run up", "queue", footer=False),
+    Action("cursor(1)", ("j",), "Down", "one run down", "queue", footer=False),
+    Action("place(-1)", ("K", "shift+up"), "Sooner", "the run starts one place sooner", "queue"),
+    Action("place(1)", ("J", "shift+down"), "Later", "the run starts one place later", "queue"),
+    Action("slots(1)", ("plus",), "More slots", "one slot more for this host", "queue"),
+    Action("slots(-1)", ("minus",), "Fewer slots", "one slot less; what runs goes on", "queue"),
+    Action("close", ("escape",), "Back", "back from the queue", "queue"),
+    Action("search", ("slash",), "Search", "find a regular expression in the log", "log"),
+    Action("match(1)", ("n",), "Next", "the next match", "log"),
+    Action("match(-1)", ("N",), "Previous", "the match before", "log"),
+    Action("wrap", ("w",), "Wrap", "wrap long lines, or not", "log"),
+    Action("follow", ("f",), "Follow", "stay at the end of the log, or not", "log"),
+    Action("close", ("escape",), "Back", "back from the log", "log"),
+    Action("scroll(-1)", ("up", "k"), "Up", "one row up", "log_text", footer=False),
+    Action("scroll(1)", ("down", "j"), "Down", "one row down", "log_text", footer=False),
+    Action("page(-1)", ("pageup",), "Page up", "one screen up", "log_text", footer=False),
+    Action("page(1)", ("pagedown",), "Page down", "one screen down", "log_text", footer=False),
+    Action("first", ("g", "home"), "First", "the first line", "log_text", footer=False),
+    Action("last", ("G", "end"), "Last", "the last line, and follow", "log_text", footer=False),
+    Action("sideways(-8)", ("left", "h"), "Left", "to the left, where lines are not wrapped", "log_text", footer=False),
+    Action("sideways(8)", ("right", "l"), "Right", "to the right", "log_text", footer=False),
+    Action("leave", ("escape",), "Leave", "leave without an answer", "prompt", footer=False),
+    Action("close", ("escape", "question_mark", "q", "enter"), "Close", "close the help", "help"),
+    Action("scroll(-1)", ("up", "k"), "Up", "one line up", "help", footer=False),
+    Action("scroll(1)", ("down", "j"), "Down", "one line down", "help", footer=False),
+    Action("help", ("question_mark",), "Help", "what each key does", "everywhere"),
+    Action("quit", ("q",), "Quit", "leave the app; runs go on", "everywhere"),
+    Action("command_palette", ("ctrl+p",), "Palette", "find an action by its name", "everywhere", footer=False),
 )
 
 
 def bindings(where: str) -> list[BindingType]:
-    """The bindings of one screen or widget."""
+    """The bindings of one screen or widget, as the table has them; `App.set_keymap` knows them by their ids."""
+    from textual.binding import Binding  # for the app alone: `mopo config` reads the table, too
+
     return [
-        Binding(
-            ",".join(a.keys), a.name, a.label, show=a.footer, key_display=a.shown, priority=a.priority, tooltip=a.help
-        )
+        Binding(",".join(a.keys), a.name, a.label, show=a.footer, priority=a.priority, tooltip=a.help, id=a.id)
         for a in ACTIONS
         if a.where == where
     ]

@@ -10,12 +10,14 @@ from typing import Any
 
 from textual import on, work
 from textual.app import App, SystemCommand
+from textual.binding import Binding
 from textual.screen import Screen
 from textual.theme import Theme
 
 from engine.config import TrainConfig
 from mopo_tui.actions import ACTIONS, bindings
 from mopo_tui.deeds import called, carry_out
+from mopo_tui.keys import Keys, written
 from mopo_tui.machine import Load
 from mopo_tui.manager import Run, Store, StoreError, trash
 from mopo_tui.manager.new_run import resolve_run
@@ -39,7 +41,8 @@ from mopo_tui.widgets.palette import Colours
 
 _VIEWS_KEPT = 20
 _PLACES = {"Dashboard": "dashboard", "CompareScreen": "compare", "LogScreen": "log", "QueueScreen": "queue"}
-_TOLD = 4  # runs that a toast names
+_TOLD = 4  # runs, or problems, that a toast names
+_LONG = 12.0  # seconds for which a toast stands that must be read
 
 DARK = Theme(
     name="mopo-dark",
@@ -79,14 +82,17 @@ class MopoApp(App[None]):
     Args:
         store: whose runs are shown.
         run: the id of the run to open on.
+        keys: what a person's configuration makes of the keys.
     """
 
     TITLE = "mopo-tui"
     CSS_PATH = "app.tcss"
     BINDINGS = bindings("everywhere")
 
-    def __init__(self, store: Store, run: str | None = None) -> None:
+    def __init__(self, store: Store, run: str | None = None, keys: Keys | None = None) -> None:
         super().__init__()
+        self.keys = keys or Keys()
+        self.set_keymap(self.keys.keymap)
         self.store = store
         self.host = os.uname().nodename
         self.place = _place(store.root)
@@ -111,6 +117,11 @@ class MopoApp(App[None]):
         self.theme_changed_signal.subscribe(self, self._take_theme)
         self.push_screen(Dashboard(self._open_on))
         self.poller.start()
+        if self.keys.problems:
+            said = "\n".join(self.keys.problems[:_TOLD]).replace(f"{Path.home()}{os.sep}", f"~{os.sep}")
+            more = len(self.keys.problems) - _TOLD
+            said += f"\nand {more} more: mopo config validate" if more > 0 else ""
+            self.notify(said, title="Keys", severity="warning", timeout=_LONG, markup=False)
 
     def on_unmount(self) -> None:
         self.poller.end()
@@ -218,9 +229,16 @@ class MopoApp(App[None]):
             self.call_from_thread(self.notify, f"{called(run)} is back", title="Restored", markup=False)
         self.poller.look()
 
+    def get_key_display(self, binding: Binding) -> str:
+        """How a key stands in the footer."""
+        return written(binding.key, plain=self.keys.plain)
+
     def action_help(self) -> None:
         """What each key does."""
-        self.push_screen(HelpScreen())
+        chain = self.screen._binding_chain
+        bound = (binding for _, bound in chain for _, binding in bound)
+        here = dict.fromkeys(binding.id.partition(".")[0] for binding in bound if binding.id)
+        self.push_screen(HelpScreen(here))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: the actions that are valid here, and the theme."""
@@ -231,7 +249,7 @@ class MopoApp(App[None]):
             target = self if action.where == "everywhere" else screen
             if target.check_action(action.name, ()):
                 run = partial(self.run_action, action.name, target)
-                yield SystemCommand(action.label, f"{action.help} ({action.shown})", run)
+                yield SystemCommand(action.label, f"{action.help} ({self.keys.shown(action.id)})", run)
         other = LIGHT if self.current_theme.dark else DARK
         yield SystemCommand(
             f"{'Light' if other is LIGHT else 'Dark'} theme",

@@ -65,5 +65,7 @@ def _open(reference: str | None, root: Path | None) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise StoreError("the app needs a terminal; `mopo ls`, `mopo logs` and `mopo compare` do without")
     from mopo_tui.app import MopoApp
+    from mopo_tui.keys import load
+    from mopo_tui.widgets.glyphs import look_of
 
-    MopoApp(store, chosen).run()
+    MopoApp(store, chosen, load(plain=look_of(os.environ).kind == "ascii")).run()

@@ -13,6 +13,7 @@ APP = "mopo-tui"
 RUNS_VARIABLE, DATA_VARIABLE = "MOPO_RUNS", "MOPO_DATA"
 MIRROR_VARIABLE = "MOPO_D4RL_URL"  # read by the engine, which inherits it
 PROJECT_FILE = "mopo.toml"
+KEYS = "keys"  # the table of a configuration file that says which key asks for which action of the app
 STORE_README = "README.md"
 STORE_TITLE = "# mopo-tui run store"
 REFERENCE, QUEUE = "reference", "queue"

@@ -26,8 +26,10 @@ from mopo_tui.manager.on_finish import FINISH_VARIABLES
 
 Layer = tuple[str, Mapping[str, Any]]
 C = TypeVar("C", bound=Config)
-# What a configuration file may hold besides the keys of a run: a whole experiment; the command that follows a run's end.
+# What a configuration file may hold besides the settings of a run: a whole experiment; the command that follows a run's end; the
+# keys of the app.
 EXPERIMENT, ON_FINISH = "experiment", "on_finish"
+BESIDES = (EXPERIMENT, ON_FINISH, locations.KEYS)
 
 _SHORT = {"MOPO_THREADS": "compute.threads", "MOPO_DEVICE": "compute.device", "MOPO_SIZE": "dataset.size"}
 _NOT_KEYS = (
@@ -93,7 +95,7 @@ def _values(path: Path, *, named: bool) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: {ON_FINISH} counts only in your own file {locations.user_config()} and on the command line"
         )
-    values = flatten({key: value for key, value in table.items() if key not in (EXPERIMENT, ON_FINISH)})
+    values = flatten({key: value for key, value in table.items() if key not in BESIDES})
     return {key: value for key, value in values.items() if not key.startswith("paths.")}
 
 

@@ -16,7 +16,7 @@ from tomlkit.exceptions import TOMLKitError
 from engine.config import ConfigError, TrainConfig, fields_of, flatten, parse_setting, resolve, to_toml
 from engine.record import write_atomically
 from mopo_tui.manager import locations
-from mopo_tui.manager.new_run import EXPERIMENT, ON_FINISH
+from mopo_tui.manager.new_run import BESIDES, EXPERIMENT
 
 PATHS = ("paths.runs", "paths.data")
 
@@ -74,7 +74,7 @@ def _run_values(file: Path, table: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: a place that is no path.
     """
-    values = flatten({key: value for key, value in table.items() if key not in (EXPERIMENT, ON_FINISH)})
+    values = flatten({key: value for key, value in table.items() if key not in BESIDES})
     for key in PATHS:
         if key in values and not isinstance(values.pop(key), str):
             raise ConfigError(f"{file}: {key} is not a path in quotes")
@@ -152,7 +152,7 @@ def problems_of(file: Path) -> list[str]:
     except locations.LocationError as error:
         raise ConfigError(str(error)) from None
     found: list[str] = []
-    values = flatten({key: value for key, value in table.items() if key not in (EXPERIMENT, ON_FINISH)})
+    values = flatten({key: value for key, value in table.items() if key not in BESIDES})
     for key in [key for key in values if key in PATHS]:
         try:
             _run_values(file, {key: values.pop(key)})

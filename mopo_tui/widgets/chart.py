@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 from rich.markup import escape
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from mopo_tui.actions import bindings
 from mopo_tui.widgets.drawing import Grid, Ink, draw, reading
 from mopo_tui.widgets.glyphs import Look, look_of
 from mopo_tui.widgets.palette import colour
@@ -60,15 +60,7 @@ class Chart(Widget, can_focus=True):
     pans, and the crosshair follows the pointer.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right_square_bracket,ctrl+up", "zoom_x(1)", "Zoom in", show=False),
-        Binding("left_square_bracket,ctrl+down", "zoom_x(-1)", "Zoom out", show=False),
-        Binding("h,left", "pan(-1)", "Pan left", show=False),
-        Binding("l,right", "pan(1)", "Pan right", show=False),
-        Binding("comma", "step(-1)", "Crosshair left", show=False),
-        Binding("full_stop", "step(1)", "Crosshair right", show=False),
-        Binding("0", "whole", "Show all", show=False),
-    ]
+    BINDINGS = bindings("chart")
 
     class Pointed(Message):
         """The crosshair moved to the x `place`, or is gone (None). Charts side by side follow with `point_at`."""

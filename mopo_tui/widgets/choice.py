@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from rich.text import Text
 from textual import events
-from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widget import Widget
 
+from mopo_tui.actions import bindings
 from mopo_tui.widgets.palette import colour
 
 
 class Choice(Widget, can_focus=True):
     """Shows its values in one row, the chosen one marked; where not all fit, those after it and its number."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "turn(-1)", "Change", key_display="← →", tooltip="the value before", priority=True),
-        Binding("right,l,space", "turn(1)", "Change", show=False, tooltip="the next value", priority=True),
-    ]
+    BINDINGS = bindings("choice")
 
     class Changed(Message):
         """Another value is chosen."""

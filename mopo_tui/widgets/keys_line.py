@@ -7,9 +7,12 @@ from textual import events
 from textual.screen import Screen
 from textual.widget import Widget
 
+from mopo_tui.actions import ACTIONS
 from mopo_tui.widgets.palette import colour
 
 _KEPT = 2  # of the last keys, which stay when there is no room for all: help, and the way out
+
+_ORDER = {action.id: i for i, action in enumerate(ACTIONS)}
 
 
 class KeysLine(Widget):
@@ -17,20 +20,26 @@ class KeysLine(Widget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._keys: tuple[tuple[str, str, str], ...] = ()  # key, as it is written, label
+        self._keys: list[tuple[str, str, str]] = []  # key, as it is written, label
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._update)
         self._update(self.screen)
 
     def _update(self, screen: Screen[object]) -> None:
+        active = [each for each in screen.active_bindings.values() if each.binding.show and each.enabled]
+        # In the order of the table, whatever a person made of the keys.
+        active.sort(key=lambda each: _ORDER.get(each.binding.id or "", -1))
         keys: dict[str, tuple[str, str, str]] = {}
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            if binding.show and active.enabled:
-                shown = self.app.get_key_display(binding)
-                keys.setdefault(binding.action, (binding.key, shown, binding.description))
-        now = tuple(keys.values())
+        for binding in (each.binding for each in active):
+            shown = self.app.get_key_display(binding)
+            keys.setdefault(binding.action, (binding.key, shown, binding.description))
+        now: list[tuple[str, str, str]] = []
+        for key, shown, label in keys.values():
+            if now and now[-1][2] == label:  # two directions of one thing: ← → Change
+                now[-1] = (now[-1][0], f"{now[-1][1]} {shown}", label)
+            else:
+                now.append((key, shown, label))
         if now != self._keys:
             self._keys = now
             self.refresh()
@@ -38,7 +47,7 @@ class KeysLine(Widget):
     def _placed(self) -> list[tuple[int, str, str, str]]:
         """Each key that fits, with the column at which it begins."""
         placed, column = [], 1
-        keep = self._keys[-_KEPT:] if len(self._keys) > _KEPT else ()
+        keep = self._keys[-_KEPT:] if len(self._keys) > _KEPT else []
         kept = sum(len(shown) + len(label) + 3 for _, shown, label in keep)
         full = False
         for i, (key, shown, label) in enumerate(self._keys):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
+
+from mopo_tui.actions import bindings
+from mopo_tui.keys import keys_of, written
 
 
 class Prompt(Vertical):
     """Hidden until `ask`. Enter posts `Answered` and leaves it open until `close` or `refuse`; Esc closes it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave", show=False)]
+    BINDINGS = bindings("prompt")
 
     class Answered(Message):
         """What was typed, for the question that `ask` named."""
@@ -37,7 +37,9 @@ class Prompt(Vertical):
         with Horizontal():
             yield Static(id="prompt-label", markup=False)
             yield Input(id="prompt-input", compact=True, select_on_focus=False)
-            yield Static("⏎ take  Esc leave", id="prompt-keys", markup=False)
+            keys = keys_of(self.app)
+            take, leave = written("enter", plain=keys.plain), keys.shown("prompt.leave")
+            yield Static(f"{take} take  {leave} leave", id="prompt-keys", markup=False)
 
     def on_mount(self) -> None:
         self.display = False
