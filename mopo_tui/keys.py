@@ -8,10 +8,10 @@ line; the action then keeps the table's keys, so that the app always starts.
 from __future__ import annotations
 
 import difflib
+import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mopo_tui.actions import ACTIONS, PLACES, Action
@@ -140,13 +140,22 @@ def load(*, plain: bool = False) -> Keys:
     return _chosen(asked, problems, plain=plain)
 
 
-def problems_of(file: Path) -> list[str]:
-    """What is wrong with the keys of one configuration file, one line each.
+def problems_in(configuration: Mapping[str, Any], file: str) -> Sequence[str]:
+    """What is wrong with the keys of a parsed configuration file, one line each."""
+    return _chosen(*_read(configuration.get(TABLE), file)).problems
 
-    Raises:
-        LocationError: it cannot be read.
-    """
-    return list(_chosen(*_read(locations.read_toml(file).get(TABLE), str(file))).problems)
+
+def template() -> str:
+    """Every action with its keys and its meaning, commented out, for a new configuration file."""
+    lines = ["", "# Keys of the app: a character, or a name such as enter, escape, f5, ctrl+s; several in brackets."]
+    for place in PLACES:
+        lines.append(f"[{TABLE}.{place}]")
+        for action in (action for action in ACTIONS if action.where == place):
+            said = [json.dumps(character(key).strip() or key, ensure_ascii=False) for key in action.keys]
+            words = said[0] if len(said) == 1 else f"[{', '.join(said)}]"
+            lines.append(f"# {action.id.partition('.')[2]} = {words}  # {action.help}")
+        lines.append("")
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -246,6 +255,8 @@ def _keys(action: Action, value: Any) -> tuple[str, ...]:
     Raises:
         ValueError: they are no keys, or not ones that this action can have.
     """
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 9:
+        value = str(value)  # `mopo config set keys.chart.whole 9` reads a number
     words = [value] if isinstance(value, str) else value
     if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
         raise ValueError(f"{value!r} is no key in quotes, nor a list of them")

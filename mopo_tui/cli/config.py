@@ -114,11 +114,12 @@ def init(
 ) -> None:
     """Make a configuration file in which every key stands with its meaning, commented out. Overwrites nothing."""
     from mopo_tui.cli import output
+    from mopo_tui.keys import template
     from mopo_tui.manager import locations
     from mopo_tui.manager.person_file import make_file
 
     chosen = file or Path.cwd() / locations.PROJECT_FILE
-    make_file(chosen)
+    make_file(chosen, template())
     output.narrate(f"made {chosen}; a line in it counts once its # is gone")
 
 
@@ -130,10 +131,11 @@ def validate(
     """Say everything that is wrong with a configuration file. Exit code 2 if anything is."""
     from engine.config import ConfigError
     from mopo_tui.cli import errors, output
+    from mopo_tui.keys import problems_in
     from mopo_tui.manager.person_file import problems_of
 
     try:
-        problems = problems_of(file)
+        problems = problems_of(file, problems_in)
     except ConfigError as error:
         problems = [str(error)]
     if as_json:
@@ -152,7 +154,7 @@ def set_(
     key: Annotated[
         str,
         typer.Argument(
-            help="A configuration key, such as rollout.coefficient, or paths.runs.", autocompletion=complete_key
+            help="A key, such as rollout.coefficient, paths.runs, or keys.dashboard.stop.", autocompletion=complete_key
         ),
     ],
     value: Annotated[str, typer.Argument(help="Its value, as TOML or a bare word.")],
@@ -160,10 +162,11 @@ def set_(
 ) -> None:
     """Set one key in your file; comments and everything else in it stay."""
     from mopo_tui.cli import output
+    from mopo_tui.keys import problems_in
     from mopo_tui.manager.person_file import set_key
 
     chosen = _file(file)
-    name, read = set_key(chosen, f"{key}={value}")
+    name, read = set_key(chosen, f"{key}={value}", problems_in)
     output.narrate(f"{chosen}: {name} = {read!r}")
 
 

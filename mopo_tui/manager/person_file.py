@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,15 @@ from mopo_tui.manager import locations
 from mopo_tui.manager.new_run import BESIDES, EXPERIMENT
 
 PATHS = ("paths.runs", "paths.data")
+# What is wrong with the tables of a file that are not about runs, one line each: the app knows its own.
+Check = Callable[[Mapping[str, Any], str], Sequence[str]]
 
 
-def set_key(file: Path, setting: str) -> tuple[str, Any]:
+def set_key(file: Path, setting: str, check: Check) -> tuple[str, Any]:
     """Put "key=value" into `file`, which is made if it is missing; returns key and value.
+
+    Args:
+        check: of what is not about runs.
 
     Raises:
         ConfigError: the file is no TOML or cannot be written, or would not be a valid configuration; it stays as it was.
@@ -33,7 +38,7 @@ def set_key(file: Path, setting: str) -> tuple[str, Any]:
         table, leaf = _table(document, file, key, create=True)
         table[leaf] = value
 
-    _edit(file, change)
+    _edit(file, change, check)
     return key, value
 
 
@@ -50,7 +55,7 @@ def unset_key(file: Path, key: str) -> None:
             raise ConfigError(f"{file}: {key} is not set there")
         del table[leaf]
 
-    _edit(file, change)
+    _edit(file, change, lambda *_: ())
 
 
 def _table(document: tomlkit.TOMLDocument, file: Path, key: str, *, create: bool) -> tuple[Any, str]:
@@ -84,8 +89,11 @@ def _run_values(file: Path, table: Mapping[str, Any]) -> dict[str, Any]:
 # --- a new file -------------------------------------------------------------------------------------------------------------------
 
 
-def make_file(file: Path) -> None:
+def make_file(file: Path, more: str = "") -> None:
     """Write a configuration file in which every key stands with its meaning, all of them commented out: it changes nothing yet.
+
+    Args:
+        more: what stands below the keys of runs.
 
     Raises:
         ConfigError: there is one already, or it cannot be written.
@@ -94,7 +102,7 @@ def make_file(file: Path) -> None:
         raise ConfigError(f"{file} exists already; `mopo config set KEY VALUE` changes it")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, template())
+        write_atomically(file, template() + more)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
 
@@ -139,8 +147,11 @@ def _meaning(field: dataclasses.Field[Any]) -> str:
 # --- checking ---------------------------------------------------------------------------------------------------------------------
 
 
-def problems_of(file: Path) -> list[str]:
+def problems_of(file: Path, check: Check) -> list[str]:
     """Everything that is wrong with a configuration file, one line each; an experiment in it is planned, run by run.
+
+    Args:
+        check: of what is not about runs.
 
     Raises:
         ConfigError: it cannot be read at all.
@@ -173,7 +184,7 @@ def problems_of(file: Path) -> list[str]:
             plan(Description(), [], file)
         except ConfigError as error:
             found.append(str(error))
-    return found
+    return [*found, *check(table, str(file))]
 
 
 def _named_in(message: str, keys: Iterable[str]) -> str | None:
@@ -183,13 +194,16 @@ def _named_in(message: str, keys: Iterable[str]) -> str | None:
     return min(named, key=lambda key: named[key], default=None)
 
 
-def _edit(file: Path, change: Callable[[tomlkit.TOMLDocument], None]) -> None:
+def _edit(file: Path, change: Callable[[tomlkit.TOMLDocument], None], check: Check) -> None:
     try:
         document = tomlkit.parse(file.read_text(encoding="utf-8")) if file.exists() else tomlkit.document()
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
         raise ConfigError(f"{file}: cannot be read as TOML: {error}") from None
     change(document)
-    resolve([(str(file), _run_values(file, document.unwrap()))])
+    table = document.unwrap()
+    resolve([(str(file), _run_values(file, table))])
+    for problem in check(table, str(file)):
+        raise ConfigError(problem)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, tomlkit.dumps(document))

@@ -60,7 +60,9 @@ def test_init_makes_a_file_that_changes_nothing_and_explains_everything(mopo: Co
     assert mopo("config", "validate", "mopo.toml").stdout == "mopo.toml: valid\n"
     # With its # gone, every line is a key at its default.
     keys = "\n".join(re.sub(r"^# (?=\w+ = )", "", line) for line in text.splitlines())
-    values = {key: value for key, value in flatten(tomli.loads(keys)).items() if not key.startswith("paths.")}
+    values = {
+        key: value for key, value in flatten(tomli.loads(keys)).items() if not key.startswith(("paths.", "keys."))
+    }
     assert set(values) == set(fields_of(TrainConfig))
     assert make(TrainConfig, values) == TrainConfig()
     for field in fields_of(TrainConfig).values():
@@ -127,3 +129,25 @@ def test_an_experiment_is_valid_and_other_tables_survive_an_edit(mopo: Command, 
     assert "[experiment.sweep]" in file.read_text()
     file.write_text(text.split("\n", 1)[1])
     assert mopo("config", "validate", "exp.toml").stdout == "exp.toml: valid\n"
+
+
+def test_keys_of_the_app_are_set_checked_and_no_run_minds_them(mopo: Command, tmp_path: Path) -> None:
+    file = tmp_path / "mopo.toml"
+    file.touch()
+    assert mopo("config", "set", "keys.dashboard.stop", "x").returncode == 0
+    assert file.read_text() == '[keys.dashboard]\nstop = "x"\n'
+    assert mopo("config", "validate", "mopo.toml").stdout == "mopo.toml: valid\n"
+    assert mopo("config", "show", "seed").returncode == 0
+    refused = mopo("config", "set", "keys.dashboard.stop", "p")
+    assert refused.returncode == 2
+    assert refused.stderr == f"{file}: keys.dashboard.stop: p is dashboard.pause's, too; Stop stays on s\n"
+    assert file.read_text() == '[keys.dashboard]\nstop = "x"\n'
+    file.write_text('[keys.dashboard]\nstpo = "x"\nstop = "p"\n')
+    done = mopo("config", "validate", "mopo.toml")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.splitlines() == [
+        "mopo.toml: keys.dashboard.stpo: there is no such action; did you mean keys.dashboard.stop?",
+        "mopo.toml: keys.dashboard.stop: p is dashboard.pause's, too; Stop stays on s",
+    ]
+    assert mopo("config", "unset", "keys.dashboard.stop").returncode == 0
+    assert mopo("ls").returncode == 0

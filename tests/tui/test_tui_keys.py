@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import tomli
 from screen_text import fixed, settled, text_of, until
 
 from mopo_tui.actions import ACTIONS, PLACES
 from mopo_tui.app import MopoApp
-from mopo_tui.keys import BY_ID, Keys, canonical, load, problems_of, written
+from mopo_tui.keys import BY_ID, Keys, canonical, load, problems_in, template, written
 from mopo_tui.manager import Store
 from mopo_tui.manager.locations import user_config
 from mopo_tui.screens.confirm import ConfirmScreen
@@ -76,8 +78,8 @@ def test_a_key_is_a_character_or_a_name(word: str, key: str, shown: str) -> None
             "keys.dashboard.stop: 'shift+x': with Shift a letter is 'X'; Stop stays on s",
         ),
         (
-            "[keys.dashboard]\nstop = 5",
-            "keys.dashboard.stop: 5 is no key in quotes, nor a list of them; Stop stays on s",
+            "[keys.dashboard]\nstop = 10",
+            "keys.dashboard.stop: 10 is no key in quotes, nor a list of them; Stop stays on s",
         ),
         (
             "[keys.dashboard]\nstop = []",
@@ -90,7 +92,7 @@ def test_a_key_is_a_character_or_a_name(word: str, key: str, shown: str) -> None
 )
 def test_what_cannot_be_a_key_is_one_line_and_the_table_stands(said: str, problem: str) -> None:
     file = configured(said + "\n")
-    assert problems_of(file) == [f"{file}: {problem}"]
+    assert list(problems_in(tomli.loads(said), str(file))) == [f"{file}: {problem}"]
     keys = load()
     assert keys.problems == (f"{file}: {problem}",)
     assert keys.changed == {}
@@ -191,3 +193,22 @@ async def test_help_begins_with_what_counts_here_and_nothing_is_cut_off(app: Mop
 
 def test_keys_without_unicode_are_ascii() -> None:
     assert [Keys(plain=True).shown(name) for name in ("list.open", "list.up", "trash.close")] == ["Enter", "Up", "Esc"]
+
+
+def test_every_line_of_the_template_says_what_the_table_says() -> None:
+    lines = [line.removeprefix("# ") for line in template().splitlines() if "Keys of the app" not in line]
+    table = tomli.loads("\n".join(lines))["keys"]
+    assert problems_in({"keys": table}, "file") == ()
+    assert {f"{place}.{word}" for place, actions in table.items() for word in actions} == set(BY_ID)
+    configured("\n".join(lines))
+    assert load() == Keys()
+
+
+def test_the_readmes_example_is_as_it_says() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"<!-- example: keys -->\n```toml\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    file = configured(found[1])
+    keys = load()
+    assert keys.keymap == {"dashboard.stop": "x", "dashboard.queue": "w,f6", "list.down": "down,ctrl+n"}
+    assert keys.problems == (f"{file}: keys.list.up: p is dashboard.pause's there, too; Up stays on ↑ k",)
