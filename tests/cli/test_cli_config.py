@@ -140,7 +140,7 @@ def test_keys_of_the_app_are_set_checked_and_no_run_minds_them(mopo: Command, tm
     assert mopo("config", "show", "seed").returncode == 0
     refused = mopo("config", "set", "keys.dashboard.stop", "p")
     assert refused.returncode == 2
-    assert refused.stderr == f"{file}: keys.dashboard.stop: p is dashboard.pause's, too; Stop stays on s\n"
+    assert refused.stderr == f"mopo: {file}: keys.dashboard.stop: p is dashboard.pause's, too; Stop stays on s\n"
     assert file.read_text() == '[keys.dashboard]\nstop = "x"\n'
     file.write_text('[keys.dashboard]\nstpo = "x"\nstop = "p"\n')
     done = mopo("config", "validate", "mopo.toml")
