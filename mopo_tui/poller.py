@@ -15,12 +15,15 @@ from mopo_tui.log_view import MOST_BYTES, LogTail
 from mopo_tui.machine import Load, Machine
 from mopo_tui.manager import Run, Store
 from mopo_tui.manager.filters import FilterError, ordered, select
-from mopo_tui.manager.index import Listed, Values, listing
-from mopo_tui.manager.jobs import Job
+from mopo_tui.manager.index import Listed, Listing, Values
+from mopo_tui.manager.queue import Job
 from mopo_tui.manager.rows import Row, differences, rows_of
 from mopo_tui.run_view import Readers, RunView
 
 LIST_SECONDS = 1.0
+ARRANGE_SECONDS = (
+    5.0  # between two looks at what a filter or an order asks of runs that their folders' small files do not tell
+)
 WATCHED_SECONDS = 0.5
 AT_ONCE_SECONDS = 0.25  # of reading watched runs, after which the list and other wishes have their turn
 BRIEF_LOG_BYTES = 8_000
@@ -125,7 +128,8 @@ class ReadFailed(Message):
 
 
 class Poller:
-    """Reads the list of runs about once a second, and the watched runs' rows twice a second, in a thread of its own.
+    """Reads the list of runs about once a second, earlier where a run came or went, and the watched runs' rows twice a second, in a
+    thread of its own.
 
     Polling with stat and read, not inotify: that stays silent on network file systems.
     """
@@ -146,6 +150,9 @@ class Poller:
         self._look_now = False
         self._due = 0.0
         self._advance_due = 0.0
+        self._listing: Listing | None = None
+        self._listed: Sequence[Listed] | None = None
+        self._arrange_due = 0.0
         self._overview: Overview | None = None
         self._arrangement = Arrangement()
         self._wanted: Arrangement | None = None
@@ -227,7 +234,7 @@ class Poller:
         if time.monotonic() >= self._advance_due or self._look_now:
             self._store.advance()  # whatever waits and has room now begins, while the app is open
             self._advance_due = time.monotonic() + ADVANCE_SECONDS
-        if time.monotonic() >= self._due or self._look_now:
+        if time.monotonic() >= self._due or self._look_now or (self._listing is not None and self._listing.stirred()):
             self._look_now = False
             self._list()
             self._due = time.monotonic() + LIST_SECONDS
@@ -262,9 +269,14 @@ class Poller:
             self._post(LogChanged(run.id, tail.lines))
 
     def _list(self) -> None:
-        listed = listing(self._store)
+        self._listing = self._listing or Listing(self._store)
+        listed = self._listing.look()
         with self._lock:
             wanted, self._wanted = self._wanted, None
+        # Metrics and ages are told by no folder's small files.
+        due = bool(self._arrangement.filter or self._arrangement.sort) and time.monotonic() >= self._arrange_due
+        if listed is self._listed and wanted is None and not due:
+            return
         overview = None
         if wanted is not None:
             try:
@@ -275,6 +287,7 @@ class Poller:
                 self._arrangement = wanted
         if overview is None:
             overview = self._arranged(listed, self._arrangement)
+        self._listed, self._arrange_due = listed, time.monotonic() + ARRANGE_SECONDS
         if overview != self._overview:
             self._overview = overview
             self._post(RunsChanged(overview))

@@ -13,12 +13,13 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import record
+from mopo_tui.manager.locations import REFERENCE
 from mopo_tui.manager.run import Run, number_of, read_run, text_of
 from mopo_tui.manager.state import QUEUED_MARK, STOP_REQUEST, RunState
 
@@ -41,6 +42,9 @@ _RUN_FILES = (
 )
 # A lost run may come back: another host's heartbeat may only have been late.
 _FINAL = (RunState.FINISHED, RunState.STOPPED, RunState.FAILED)
+_MOVING = (RunState.RUNNING, RunState.PAUSED)  # judged at every look: a process may end without leaving a file
+_WHOLE_LOOKS = 20
+_NO_STAMP = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -51,28 +55,107 @@ class Listed:
     setting: str
 
 
-def listing(store: Store) -> list[Listed]:
-    """Every run of the store, newest first; folders that cannot be read stand among them with `problem` set."""
-    kept = _load(store.root / INDEX)
-    entries: dict[str, Any] = {}
-    found = []
-    for folder in store._folders():
-        key = str(folder.relative_to(store.root))
-        listed, entry = _listed(folder, kept.get(key))
-        found.append(listed)
-        if entry is not None:
-            entries[key] = entry
-    if entries != kept:
-        _save(store.root / INDEX, entries)
-    return sorted(found, key=lambda listed: (listed.run.created, listed.run.id), reverse=True)
+class Listing:
+    """The runs of a store, looked at again and again: a look reads only what may have changed since the one before.
+
+    A run that moves is read at every look. Any other is read when its folder or the control folder in it says that a file came,
+    went or was replaced, which is how every program here writes; a file that a person changed in place is found by comparing all
+    small files, which each look does for a twentieth of the runs.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._path = store.root / INDEX
+        self._kept = _load(self._path)
+        self._seen: dict[str, _Seen] = {}
+        self._listed: list[Listed] = []
+        self._looks = 0
+        self._times: list[int] = []
+
+    def look(self) -> Sequence[Listed]:
+        """Every run, newest first; folders that cannot be read stand among them with `problem` set. Never changed afterwards, and
+        the same object as at the look before where no run is another."""
+        begin, now = len(str(self._store.root)) + 1, time.time_ns()
+        self._times = self._folder_times()
+        seen: dict[str, _Seen] = {}
+        changed = stale = False
+        for number, path in enumerate(self._store.paths()):
+            key = path[begin:]
+            stamp = _stamp(path) if self._looks else _NO_STAMP  # who looks only once need not know it
+            before = self._seen.get(key)
+            if before is not None and before.rests and before.stamp == stamp and (number + self._looks) % _WHOLE_LOOKS:
+                seen[key] = before
+                continue
+            listed, entry, settled = _listed(Path(path), self._kept.get(key))
+            if before is not None and before.listed == listed:
+                listed = before.listed
+            changed |= before is None or before.listed is not listed
+            rests = settled and listed.run.state not in _MOVING and 0 < max(stamp) < now - SETTLED_SECONDS * 1e9
+            seen[key] = _Seen(listed, stamp, rests)
+            stale |= self._keep(key, entry)
+        gone = self._kept.keys() - seen.keys()
+        for key in gone:
+            del self._kept[key]
+        if stale or gone:
+            _save(self._path, self._kept)
+        if changed or len(seen) != len(self._seen):
+            found = [each.listed for each in seen.values()]
+            self._listed = sorted(found, key=lambda listed: (listed.run.created, listed.run.id), reverse=True)
+        self._seen = seen
+        self._looks += 1
+        return self._listed
+
+    def stirred(self) -> bool:
+        """Whether a run may have come or gone since the last look; costs one look at two folders."""
+        return self._times != self._folder_times()
+
+    def _folder_times(self) -> list[int]:
+        return [_changed(str(folder)) for folder in (self._store.root, self._store.root / REFERENCE)]
+
+    def _keep(self, key: str, entry: dict[str, Any] | None) -> bool:
+        """Keep that of a run, or nothing; whether it is other than what was kept."""
+        if entry is None:
+            return self._kept.pop(key, None) is not None
+        if self._kept.get(key) == entry:
+            return False
+        self._kept[key] = entry
+        return True
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A run as a look found it. `stamp` is as `_stamp` says it, `rests` whether the run changes only when its files do."""
+
+    listed: Listed
+    stamp: tuple[int, int]
+    rests: bool
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    """When a file last came, went or was replaced in the run folder, and in the control folder in it."""
+    return _changed(path), _changed(f"{path}/control")
+
+
+def _changed(folder: str) -> int:
+    """When the folder last changed, in ns since 1970; 0 where it is not there."""
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def listing(store: Store) -> Sequence[Listed]:
+    """Every run of the store as it is now, newest first; folders that cannot be read stand among them with `problem` set."""
+    return Listing(store).look()
 
 
 def names(store: Store) -> list[tuple[str, str, str]]:
     """(id, name, group) of every sound run, newest first, without looking at states: for whoever completes a half-typed word."""
     kept = _load(store.root / INDEX)
     found = []
-    for folder in store._folders():
-        entry = kept.get(str(folder.relative_to(store.root)))
+    begin = len(str(store.root)) + 1
+    for path in store.paths():
+        folder, entry = Path(path), kept.get(path[begin:])
         values = entry if isinstance(entry, dict) else {}
         same = "run_files" in values and values["run_files"] == _signature(folder, _RUN_FILES)[0]
         run = _run_of(folder, values.get("run")) if same else None
@@ -86,10 +169,11 @@ def names(store: Store) -> list[tuple[str, str, str]]:
     return [(run_id, name, group) for _, run_id, name, group in sorted(found, reverse=True)]
 
 
-def _listed(folder: Path, kept: Any) -> tuple[Listed, dict[str, Any] | None]:
-    """The run of one folder, out of the index where it holds, and what to keep of it."""
+def _listed(folder: Path, kept: Any) -> tuple[Listed, dict[str, Any] | None, bool]:
+    """The run of one folder, out of the index where it holds, what to keep of it, and whether its files changed some time ago."""
     setting_signature, setting_settled = _signature(folder, _SETTING_FILES)
     run_signature, run_settled = _signature(folder, _RUN_FILES)
+    settled = setting_settled and run_settled
     kept = kept if isinstance(kept, dict) else {}
     setting = kept.get("setting")
     if kept.get("setting_files") != setting_signature or not isinstance(setting, str):
@@ -98,27 +182,29 @@ def _listed(folder: Path, kept: Any) -> tuple[Listed, dict[str, Any] | None]:
         kept, setting = {}, setting_key(folder)
     run = _run_of(folder, kept.get("run")) if kept.get("run_files") == run_signature else None
     if run is not None:
-        return Listed(run, setting), kept
+        return Listed(run, setting), kept, settled
     run = read_run(folder)
     entry: dict[str, Any] | None = None
     if setting_settled and setting:
         entry = {"setting_files": setting_signature, "setting": setting}
         if run_settled and run.state in _FINAL:
             entry |= {"run_files": run_signature, "run": _kept(run)}
-    return Listed(run, setting), entry
+    return Listed(run, setting), entry, settled
 
 
 def _signature(folder: Path, names: Iterable[str]) -> tuple[str, bool]:
     """Time, size and inode of these files, and whether none of them changed just now."""
-    parts, newest = [], 0
+    parts, newest, begin, stat = [], 0, f"{folder}/", os.stat
     for name in names:
         try:
-            found = os.stat(f"{folder}/{name}")
+            found = stat(begin + name)
         except OSError:
             parts.append("-")
             continue
-        parts.append(f"{found.st_mtime_ns}.{found.st_size}.{found.st_ino}")
-        newest = max(newest, found.st_mtime_ns)
+        changed = found.st_mtime_ns
+        parts.append(f"{changed}.{found.st_size}.{found.st_ino}")
+        if changed > newest:
+            newest = changed
     return " ".join(parts), newest < time.time_ns() - SETTLED_SECONDS * 1e9
 
 

@@ -68,14 +68,18 @@ class Store:
 
     # --- finding ------------------------------------------------------------------------------------------------------------------
 
-    def _folders(self) -> Iterator[Path]:
-        """Every folder that is a run, or pretends to be one."""
-        for parent in (self.root, self.root / locations.REFERENCE):
+    def paths(self) -> Iterator[str]:
+        """The path of every folder that is a run, or pretends to be one."""
+        root = str(self.root)
+        for parent in (root, f"{root}/{locations.REFERENCE}"):
             with contextlib.suppress(OSError), os.scandir(parent) as entries:
                 for entry in entries:
-                    ours = parent == self.root and entry.name in (locations.REFERENCE, locations.QUEUE)
-                    if entry.is_dir() and not entry.name.startswith(".") and not ours:
-                        yield Path(entry.path)
+                    ours = parent is root and entry.name in (locations.REFERENCE, locations.QUEUE)
+                    if not ours and not entry.name.startswith(".") and entry.is_dir():
+                        yield entry.path
+
+    def _folders(self) -> Iterator[Path]:
+        return map(Path, self.paths())
 
     def runs(self) -> list[Run]:
         """Every run, newest first; folders that cannot be read stand among them with `problem` set."""

@@ -47,6 +47,7 @@ def main() -> None:
         past = time.time() - 3600.0  # as runs of yesterday: an index keeps only what has settled
         for path in root.glob("*/*"):
             os.utime(path, (past, past))
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its byte code
         environment = {**os.environ, "MOPO_RUNS": str(root), "MOPO_DATA": place}
         report("mopo --help", ["--help"], environment)
         report("mopo ls (first, without an index)", ["ls"], environment, repeats=1)

@@ -1,7 +1,7 @@
 """What an update of charts costs: a real Textual app in a pseudo-terminal of 200×50, six charts of three series of 50 000 points,
 each series a point longer at every update.
 
-    python tests/bench/bench_charts.py
+    python tests/bench/charts_update.py
 
 Processor time is user and system time of the whole app from one update to the next, the least of several repeats of 20 updates;
 bytes are what the terminal gets. At most 25 ms and 5 KB are wanted. Other programs on the machine make the times longer, not the
