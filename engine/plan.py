@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from engine.config import MODEL_BASED, TrainConfig
+from engine.config import MODEL_BASED, DatasetConfig, TrainConfig
 from engine.tasks import OURS, task
 
 # Seconds at HalfCheetah's or Ant's sizes.
@@ -22,6 +22,8 @@ CRITICS_SHARE, FITTED_Q_UPDATE, BELLMAN_STATE = 0.7, 0.0015, 0.0008
 ENVIRONMENT_STEP = {"Ant": 3e-4, "HalfCheetah": 1.1e-4, "Hopper": 1.6e-4, "Walker2d": 1.8e-4}
 # Compiling and what a process loads before it begins.
 START = 25.0
+# What a process that only collects data loads, and the episodes after which the references are known, of at most 1000 steps.
+COLLECTING_START, REFERENCE_EPISODES = 5.0, 120
 # What a second thread makes of updates and of everything else with matrices.
 TWO_THREADS = 1.4
 # What an unlimited fit is planned as: early stopping decides.
@@ -101,6 +103,14 @@ def expected_seconds(config: TrainConfig, build_data: bool) -> float:
     matrices = sum(work.get(stage, 0.0) for stage in ("policy", "dynamics", "finetune"))
     start = START if config.compute.compile else 5.0
     return start + matrices / threads + work["evaluation"] + work.get("data", 0.0) / min(config.compute.threads or 1, 2)
+
+
+def collecting_seconds(config: DatasetConfig) -> float:
+    """Wall time of collecting a task's own dataset on an idle machine like the one of the constants."""
+    step = ENVIRONMENT_STEP.get(task(config.task).family, 2e-4)
+    size = config.dataset.size or UNKNOWN_SIZE
+    references = min(REFERENCE_EPISODES, size / 500) * 1000
+    return COLLECTING_START + step * (size / min(config.compute.threads or 2, 2) + references)
 
 
 def expected_bytes(config: TrainConfig) -> float:

@@ -38,9 +38,16 @@ from mopo_tui.screens.base import RunsScreen
 from mopo_tui.screens.dashboard import Dashboard
 from mopo_tui.screens.help import HelpScreen
 from mopo_tui.widgets.palette import Colours
+from mopo_tui.widgets.words import place_of
 
 _VIEWS_KEPT = 20
-_PLACES = {"Dashboard": "dashboard", "CompareScreen": "compare", "LogScreen": "log", "QueueScreen": "queue"}
+_PLACES = {
+    "Dashboard": "dashboard",
+    "CompareScreen": "compare",
+    "LogScreen": "log",
+    "QueueScreen": "queue",
+    "DataScreen": "data",
+}
 _TOLD = 4  # runs, or problems, that a toast names
 _LONG = 12.0  # seconds for which a toast stands that must be read
 
@@ -95,7 +102,7 @@ class MopoApp(App[None]):
         self.set_keymap(self.keys.keymap)
         self.store = store
         self.host = os.uname().nodename
-        self.place = _place(store.root)
+        self.place = place_of(store.root)
         self.overview = Overview()
         self.looked = False  # whether the store has been read at all
         self.load = Load()
@@ -260,9 +267,3 @@ class MopoApp(App[None]):
     def _take_theme(self, _theme: Theme) -> None:
         for screen in self._screens():
             screen.show_runs(self.runs)
-
-
-def _place(path: Path) -> str:
-    home = str(Path.home())
-    text = str(path)
-    return "~" + text[len(home) :] if text.startswith(home + os.sep) else text

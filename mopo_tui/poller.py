@@ -16,7 +16,7 @@ from mopo_tui.machine import Load, Machine
 from mopo_tui.manager import Run, Store
 from mopo_tui.manager.filters import FilterError, ordered, select
 from mopo_tui.manager.index import Listed, Listing, Values
-from mopo_tui.manager.queue import Job
+from mopo_tui.manager.jobs import Job
 from mopo_tui.manager.rows import Row, differences, rows_of
 from mopo_tui.run_view import Readers, RunView
 

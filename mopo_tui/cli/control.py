@@ -314,6 +314,7 @@ def show(context: typer.Context, store: RunsOption = None, as_json: JsonOption =
                 "device": job.device,
                 "host": host,
                 "since": job.queued,
+                "reason": run.reason if run is not None and run.state is RunState.QUEUED else "",
             }
         )
         taken = job.device if job.on_gpu else str(job.slots)
@@ -342,6 +343,9 @@ def show(context: typer.Context, store: RunsOption = None, as_json: JsonOption =
     ]
     for line in grid.lines(columns, cells, grid.width()) if cells else ():
         print(line)
+    for row in rows:
+        if row["reason"]:
+            output.narrate(f"{row['id']} has not begun: {row['reason']}")
     output.narrate(f"{used} of {slots} slot{'s' if slots != 1 else ''} of this host taken, {len(waiting)} waiting")
 
 

@@ -57,17 +57,20 @@ def build(
 ) -> None:
     """Collect a task's dataset. It becomes a Minari dataset and a flat cache."""
     from engine.tasks import task as named
+    from mopo_tui.cli.run import start
     from mopo_tui.manager import Store, StoreError
+    from mopo_tui.manager.new_dataset import to_build
 
+    if from_training is None:
+        config = to_build(task, size, seed=seed, threads=threads, angle=angle)
+        start(config, store, name=name, as_json=as_json, background=background)
+        return
     chosen = named(task)
     values: dict[str, Any] = {"task": chosen.name, "dataset.seed": seed, "compute.threads": threads}
-    if from_training is None:
-        values["dataset.size"] = size or chosen.default_size
-    else:
-        run = Store.open(store).find(from_training)
-        if run.job != "behaviour":
-            raise StoreError(f"{run.id} is a run of kind {run.job or '?'}: only behaviour runs leave a replay")
-        values |= {"dataset.size": size or 0, "dataset.source": f"training:{run.folder}"}
+    run = Store.open(store).find(from_training)
+    if run.job != "behaviour":
+        raise StoreError(f"{run.id} is a run of kind {run.job or '?'}: only behaviour runs leave a replay")
+    values |= {"dataset.size": size or 0, "dataset.source": f"training:{run.folder}"}
     if angle is not None:
         values["environment.angle"] = angle
     _start(values, store, name, as_json, background)
@@ -85,15 +88,16 @@ def fetch(
     background: BackgroundOption = False,
 ) -> None:
     """Download a published dataset and read it. What was downloaded before is not downloaded again."""
-    from engine.tasks import task as named
-    from engine.tasks import task_of_source
     from mopo_tui.cli import errors
+    from mopo_tui.cli.run import start
+    from mopo_tui.manager.datasets import DatasetUnavailable
+    from mopo_tui.manager.new_dataset import to_fetch
 
-    kind, _, what = source.partition(":")
-    if kind not in ("d4rl", "minari") or not what:
-        _refuse(errors.USAGE, f"{source!r} is neither d4rl:NAME nor minari:ID; a file is read by `mopo data import`")
-    chosen = task_of_source(source) if task is None else named(task)
-    _start({"task": chosen.name, "dataset.source": source, "compute.threads": 1}, store, name, as_json, background)
+    try:
+        config = to_fetch(source, task)
+    except DatasetUnavailable as error:
+        _refuse(errors.USAGE, str(error))
+    start(config, store, name=name, as_json=as_json, background=background)
 
 
 @app.command("import")
@@ -295,6 +299,7 @@ def check(
 
     from engine.tasks import task as named
     from mopo_tui.cli import errors
+    from mopo_tui.manager.dataset_check import command
     from mopo_tui.manager.datasets import DatasetUnavailable, datasets, find_dataset
 
     chosen = None if task is None else named(task).name
@@ -308,8 +313,7 @@ def check(
             _refuse(errors.USAGE, f"{dataset} is not imported yet: {remedy}, and then check it")
         _refuse(errors.UNAVAILABLE, str(error))
     sys.stdout.flush()
-    command = [sys.executable, "-P", "-m", "engine.data.check", str(status.folder), *(["--json"] if as_json else [])]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    raise typer.Exit(subprocess.run(command(status.folder, as_json=as_json), check=False).returncode)
 
 
 # --- removing ---------------------------------------------------------------------------------------------------------------------
@@ -328,7 +332,7 @@ def rm(
     """Remove datasets from the disk. Asks first; they can be collected, fetched or imported again."""
     from mopo_tui.cli import errors, output
     from mopo_tui.manager import Store, StoreError
-    from mopo_tui.manager.datasets import datasets, find_dataset, not_imported, parts_of, remove, users_of
+    from mopo_tui.manager.datasets import datasets, find_dataset, not_imported, not_in_use, parts_of, remove
 
     runs = Store.open(store)
     chosen: dict[str, tuple[DatasetStatus, list[Part]]] = {}
@@ -341,8 +345,7 @@ def rm(
                 _refuse(errors.USAGE, f"{status.id}: {status.problem}; --downloads removes that file")
             chosen[status.id] = status, parts
     for status, _ in chosen.values():
-        if users := users_of(status, runs):
-            raise StoreError(f"{status.id} is in use by {users[0].id}, which is {users[0].state.value}: stop it first")
+        not_in_use(status, runs)
     total = 0
     for status, parts in chosen.values():
         what = ", ".join(f"{part.what} {_megabytes(part.bytes)} MB" for part in parts)

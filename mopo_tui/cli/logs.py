@@ -19,7 +19,8 @@ def logs(
 ) -> None:
     """Print what the run's process has written to its console."""
     from engine import record
-    from mopo_tui.manager import Store
+    from mopo_tui.cli import output
+    from mopo_tui.manager import Store, StoreError
     from mopo_tui.manager.run import read_run
     from mopo_tui.manager.state import clean
 
@@ -33,8 +34,12 @@ def logs(
                 return f.read()
         except FileNotFoundError:
             return b""
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read: {error.strerror}") from None
 
     written = read(0)
+    if not written and not follow:
+        output.narrate(f"{chosen.id} has written nothing yet: it is {chosen.state.value}")
     whole = [clean(line) for line in written.decode("utf-8", "replace").splitlines()]
     if follow and not written.endswith(b"\n"):  # a line under way is printed once it is whole
         written = written[: written.rfind(b"\n") + 1]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import record
 from engine.tasks import BEHAVIOURS
-from mopo_tui.cli.dataset_page import numbers_of, table_of
+from mopo_tui.manager.dataset_report import numbers_of, table_of
 from mopo_tui.manager.datasets import DatasetUnavailable
 from mopo_tui.manager.run import number_of, text_of
 from mopo_tui.manager.scores import REFERENCE_TITLES

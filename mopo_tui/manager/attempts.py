@@ -37,14 +37,18 @@ def start(queue: Queue, run: Run, *, now: bool) -> int:
             request(run, NOW_REQUEST)
         started = queue.launcher.start(run.folder, queued=not now or (run.folder / NOW_REQUEST).exists())
     except OSError as error:
-        queue.take_out(run.id)
-        raise LaunchError(f"{run.id}: the supervisor could not be started: {error.strerror or error}") from None
+        why = f"the supervisor could not be started: {error.strerror or error}"
+        queue.fail(run.id, why)
+        raise LaunchError(f"{run.id}: {why}") from None
     end = time.monotonic() + LAUNCH_SECONDS
     while left_by(run.folder) == before:
         failed = started.poll() not in (None, 0)
         if failed or time.monotonic() > end:
-            queue.take_out(run.id)
-            raise LaunchError(_not_started(run))
+            last = log_tail(run.folder, 1)
+            queue.fail(run.id, "the supervisor did not come up" + (f": {last[0]}" if last else ""))
+            raise LaunchError(
+                f"{run.id} was not started" + (f": {last[0]}" if last else f"; see {run.folder / record.CONSOLE}")
+            )
         # Another run may have taken the room meanwhile, and a GPU may have to be waited for.
         if started.poll() == 0 and not now and queue.position(run.id) and not _coming(queue, run):
             return _place(queue, run, before)
@@ -184,11 +188,6 @@ def _place(queue: Queue, run: Run, before: int) -> int:
             return place
         time.sleep(0.01)
     return 0
-
-
-def _not_started(run: Run) -> str:
-    last = log_tail(run.folder, 1)
-    return f"{run.id} was not started" + (f": {last[0]}" if last else f"; see {run.folder / record.CONSOLE}")
 
 
 def _ended(folder: Path, process: dict[str, Any]) -> bool:

@@ -42,7 +42,7 @@ class DatasetStatus:
         source: as a configuration names it: ours, d4rl:NAME, minari:ID, training:RUN_FOLDER, or a path.
         environment: Gymnasium id of the environment in which policies learnt from it are evaluated.
         size: transitions; 0 where it is not present.
-        mean_return: of its complete episodes; None where it has none.
+        mean_return, best_return: of its complete episodes; None where it has none.
         written: Unix seconds; 0.0 where it is not known.
         bytes: of the flat cache on disk.
         minari_bytes: of our Minari copy of it; 0 without one.
@@ -61,6 +61,7 @@ class DatasetStatus:
     size: int = 0
     episodes: int = 0
     mean_return: float | None = None
+    best_return: float | None = None
     written: float = 0.0
     bytes: int = 0
     minari_bytes: int = 0
@@ -183,6 +184,7 @@ def _status(identifier: str, folder: Path) -> DatasetStatus:
         )
     about, report = manifest.get("source"), manifest.get("report")
     source = text_of(about, "name") if isinstance(about, dict) else ""
+    returns = report if isinstance(report, dict) else {}
     download = _downloaded(source)
     return DatasetStatus(
         identifier,
@@ -194,7 +196,8 @@ def _status(identifier: str, folder: Path) -> DatasetStatus:
         fingerprint=text_of(manifest, "fingerprint"),
         size=int(number_of(manifest, "size") or 0),
         episodes=int(number_of(manifest, "episodes") or 0),
-        mean_return=number_of(report, "mean_return") if isinstance(report, dict) else None,
+        mean_return=number_of(returns, "mean_return"),
+        best_return=number_of(returns, "best_return"),
         written=number_of(manifest, "written") or 0.0,
         bytes=_bytes(folder),
         minari_bytes=minari_bytes,
@@ -303,10 +306,16 @@ def parts_of(status: DatasetStatus, *, minari: bool = True, download: bool = Fal
 def users_of(status: DatasetStatus, store: Store) -> list[Run]:
     """The running runs of a store that learn from this dataset or make it, by what they record and by their configuration."""
     active = [run for run in store.runs() if not run.state.over and run.state is not RunState.QUEUED]
-    return [run for run in active if status.id in _names(run)]
+    return [run for run in active if status.id in ids_of(run)]
 
 
-def _names(run: Run) -> set[str]:
+def not_in_use(status: DatasetStatus, store: Store) -> None:
+    """Raise StoreError where a running run learns from this dataset or makes it."""
+    if users := users_of(status, store):
+        raise StoreError(f"{status.id} is in use by {users[0].id}, which is {users[0].state.value}: stop it first")
+
+
+def ids_of(run: Run) -> set[str]:
     """The ids of the datasets that a run names; none where its data lie under another root than ours."""
     paths = (record.read_json(run.folder / record.RUN) or {}).get("paths")
     root = text_of(paths, "data") if isinstance(paths, dict) else ""

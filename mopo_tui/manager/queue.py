@@ -1,8 +1,6 @@
 """The queue of a store: one small file per waiting run, and no daemon (standard library only).
 
-    queue/<order>,<run id>.job                                            a run that waits
-    queue/<order>,<run id>,<host>,<pid>,<start time>,<boot id>,<gpu>.claim  one that a supervisor of that host has
-    queue/slots-<host>.json                                               slots, where a person said how many
+Below queue/ lie jobs and claims (`jobs` says what their names mean) and slots-<host>.json, where a person said how many.
 
 The order is a number and no time, so a clock that is set back changes nothing. A job is claimed by renaming it, which one process
 alone can do, on a network file system too; the claim's name says who that was, so that a dead one's job goes back to its place. On
@@ -14,19 +12,18 @@ user who owns both.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import re
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, unquote_to_bytes
 
 from engine import record
 from mopo_tui.manager import locks
+from mopo_tui.manager.jobs import CLAIM, JOB, Job, fields_of, quoted, read_job, renumber
 from mopo_tui.manager.launcher import THIS_HOST, Gpu, Launcher
 from mopo_tui.manager.state import (
     HEARTBEAT_MAX_AGE,
@@ -39,45 +36,17 @@ from mopo_tui.manager.state import (
 )
 
 FOLDER = "queue"
-JOB, CLAIM = ".job", ".claim"
 LOCK_SECONDS = 5.0
 GPU_WAITERS = 8  # processes that wait for a GPU, at most
 MOST_SLOTS = 4096
 _FIRST, _GAP = 1 << 40, 1 << 20  # of the order: room to put a job before or between others
 _NO_LOCK_SECONDS = 0.5
+# Of a file that cannot be used: what trying again does not change.
+_LASTING = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
 
 
 class QueueError(ValueError):
     """A request that the queue cannot fulfil; one clear line."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run in the queue, waiting or claimed.
-
-    Attributes:
-        order: its place among the others; the lowest is first.
-        slots: of the CPU; 0 for a run that takes a GPU.
-        device: "cpu", "cuda" or "cuda:N".
-        bytes: memory that it needs on a GPU.
-        queued: Unix seconds at which it was put there; tells a person since when, and decides nothing.
-        uid: who owns the file.
-        claimant: host, pid, start_time and boot_id of the supervisor that has it, and the uuid of its GPU; None while it waits.
-    """
-
-    path: Path
-    order: int
-    run_id: str
-    slots: int
-    device: str
-    bytes: int
-    queued: float
-    uid: int
-    claimant: dict[str, Any] | None = None
-
-    @property
-    def on_gpu(self) -> bool:
-        return self.device.startswith("cuda")
 
 
 def busy(root: Path) -> bool:
@@ -152,16 +121,16 @@ class Queue:
             with self._locked():
                 there = self._names()
                 path = next((path for path, _, known in there if known == run_id), None)
-                if path is not None and (known := _read(path)) is not None:
+                if path is not None and (known := read_job(path)) is not None:
                     return known
                 # The mark is first: a run that says that it waits and does not can be resumed; the other way round it would lie.
                 record.write_json(folder / QUEUED_MARK, {"after": left_by(folder)})
                 order = max((order for _, order, _ in there), default=_FIRST) + _GAP
-                path = self.folder / f"{order},{_quoted(run_id)}{JOB}"
+                path = self.folder / f"{order},{quoted(run_id)}{JOB}"
                 record.write_json(path, {**job, "queued": time.time()})
         except OSError as error:
             raise QueueError(f"{self.folder}: cannot queue {run_id}: {error.strerror or error}") from None
-        found = _read(path)
+        found = read_job(path)
         if found is None:
             raise QueueError(f"{path}: cannot be read back")
         return found
@@ -203,10 +172,10 @@ class Queue:
                 else:  # no number is left between the two: the others are spread again, whatever is last first
                     base = max(job.order for job in jobs)
                     for i in reversed(range(len(others))):
-                        _renumber(others[i], base + (i + 1) * _GAP)
+                        renumber(others[i], base + (i + 1) * _GAP)
                     others = [job for job in self.waiting() if job.run_id != run_id]
                     order = (others[at - 1].order + others[at].order) // 2
-                _renumber(moved, order)
+                renumber(moved, order)
         except OSError as error:
             raise QueueError(f"{self.folder}: cannot move {run_id}: {error.strerror or error}") from None
 
@@ -224,8 +193,10 @@ class Queue:
         for job in ready:
             folder = self.root / job.run_id
             if job.run_id != besides and not locks.held(folder / SUPERVISOR_LOCK):
-                with contextlib.suppress(OSError):  # it stays queued, and is tried again next time
+                try:
                     self.launcher.start(folder, queued=True)
+                except OSError as error:  # it stays queued and is tried again next time, if that can help
+                    self.fail_for_good(job.run_id, error)
 
     def may_start(self, run_id: str) -> bool:
         """Whether the waiting run may begin now; for one that takes a GPU: whether it is worth waiting for one here."""
@@ -279,6 +250,20 @@ class Queue:
         with contextlib.suppress(OSError):
             self._give_back(claim)
 
+    def fail(self, run_id: str, why: str) -> None:
+        """Take a run that cannot be started out of the queue, and leave the reason in its folder: it has failed before it began."""
+        self.take_out(run_id)
+        row = {"t": time.time(), "step": 0, "stage": "start", "kind": "failed", "message": why}
+        with contextlib.suppress(OSError):
+            record.append_row(self.root / run_id / record.EVENTS, row)
+
+    def fail_for_good(self, run_id: str, error: OSError) -> None:
+        """As `fail`, where the run's own folder is what cannot be used. What else is wrong (a full disk, no more processes) may
+        pass: the run keeps its place."""
+        folder = self.root / run_id
+        if error.errno in _LASTING and str(error.filename or "").startswith(f"{folder}{os.sep}"):
+            self.fail(run_id, f"could not be started: {error.strerror}: {error.filename}")
+
     # --- inside -------------------------------------------------------------------------------------------------------------------
 
     def _slots_file(self) -> Path:
@@ -298,11 +283,11 @@ class Queue:
                 paths = [self.folder / entry.name for entry in entries if entry.name.endswith((JOB, CLAIM))]
         except OSError:
             return []
-        named = ((path, _fields(path)) for path in paths)
+        named = ((path, fields_of(path)) for path in paths)
         return [(path, int(fields[0]), fields[1]) for path, fields in named if fields]
 
     def _jobs(self, ending: str) -> list[Job]:
-        found = (_read(path) for path, _, _ in self._names() if path.name.endswith(ending))
+        found = (read_job(path) for path, _, _ in self._names() if path.name.endswith(ending))
         return sorted((job for job in found if job is not None), key=lambda job: (job.order, job.run_id))
 
     def _mine_now(self) -> list[Job]:
@@ -353,10 +338,10 @@ class Queue:
         """Rename the job to a claim of the calling process; None where another was quicker."""
         me = self.launcher.me()
         who = [me["host"], str(me["pid"]), str(me["start_time"]), str(me["boot_id"]), gpu]
-        path = self.folder / (job.path.name.removesuffix(JOB) + "".join("," + _quoted(w) for w in who) + CLAIM)
+        path = self.folder / (job.path.name.removesuffix(JOB) + "".join("," + quoted(w) for w in who) + CLAIM)
         with contextlib.suppress(OSError):  # over a network a rename may say that it failed, and have been done
             os.rename(job.path, path)
-        return _read(path)
+        return read_job(path)
 
     def _give_back(self, claim: Job) -> None:
         folder = self.root / claim.run_id
@@ -402,62 +387,6 @@ def _choice(device: str, gpus: Sequence[Gpu]) -> Sequence[Gpu]:
     if not colon:
         return gpus
     return gpus[int(number) : int(number) + 1] if number.isdecimal() else ()
-
-
-def _quoted(text: str) -> str:
-    """`text` for a part of a file's name, without the comma that parts stand between."""
-    return quote(os.fsencode(text), safe="")
-
-
-def _unquoted(text: str) -> str:
-    return os.fsdecode(unquote_to_bytes(os.fsencode(text)))
-
-
-def _fields(path: Path) -> list[str]:
-    """What a file's name says: order and run id, and of a claim its owner and GPU; nothing for a name that is none of ours."""
-    fields = [_unquoted(field) for field in path.name.rpartition(".")[0].split(",")]
-    if len(fields) != (7 if path.name.endswith(CLAIM) else 2) or not re.fullmatch(r"\d{1,18}", fields[0]):
-        return []
-    # Joined to the store's path, the run's name must stay below it.
-    if not fields[1] or "/" in fields[1] or "\0" in fields[1] or fields[1].startswith("."):
-        return []
-    return fields if len(fields) == 2 or re.fullmatch(r"\d{1,12}", fields[3]) else []
-
-
-def _read(path: Path) -> Job | None:
-    """The job of a file; None for one that is gone, or whose name is none of ours."""
-    fields = _fields(path)
-    try:
-        uid = path.lstat().st_uid
-    except OSError:
-        return None
-    if not fields:
-        return None
-    claimant: dict[str, Any] | None = None
-    if len(fields) > 2:
-        claimant = dict(zip(("host", "pid", "start_time", "boot_id", "gpu"), fields[2:], strict=True))
-        claimant["pid"] = int(fields[3])
-    said = record.read_json(path) or {}
-    device = said.get("device") if isinstance(said.get("device"), str) else "cpu"
-    return Job(
-        path=path,
-        order=int(fields[0]),
-        run_id=fields[1],
-        slots=_whole(said.get("slots"), 1),
-        device=str(device),
-        bytes=_whole(said.get("bytes"), 0),
-        queued=float(said["queued"]) if isinstance(said.get("queued"), (int, float)) else 0.0,
-        uid=uid,
-        claimant=claimant,
-    )
-
-
-def _whole(value: Any, otherwise: int) -> int:
-    return value if isinstance(value, int) and value >= 0 else otherwise
-
-
-def _renumber(job: Job, order: int) -> None:
-    os.rename(job.path, job.path.with_name(f"{order},{_quoted(job.run_id)}{JOB}"))
 
 
 def _age(path: Path) -> float:

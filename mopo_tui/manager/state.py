@@ -55,9 +55,14 @@ def judge(folder: Path) -> Verdict:
             return Verdict(RunState.UNREADABLE, f"{record.PROCESS} is no JSON object")
         if record.read_json(folder / record.RESULT) is not None:
             return Verdict(RunState.FINISHED)
-        if (folder / STOP_REQUEST).exists() and not (folder / QUEUED_MARK).exists():
-            return Verdict(RunState.STOPPED, "taken out of the queue before it began")
-        return Verdict(RunState.QUEUED)
+        if not (folder / QUEUED_MARK).exists():
+            kind, message = _last_words(folder, {})
+            if kind == "failed":
+                return Verdict(RunState.FAILED, message)
+            if (folder / STOP_REQUEST).exists():
+                return Verdict(RunState.STOPPED, "taken out of the queue before it began")
+        # What its log says already is why it has not begun: its supervisor came, and could not start it.
+        return Verdict(RunState.QUEUED, "".join(log_tail(folder, 1)))
     verdict = _of_attempt(folder, process)
     if verdict.state.over and _waits(folder, process):
         return Verdict(RunState.QUEUED)

@@ -21,8 +21,9 @@ from typing import Any
 
 from engine import record
 from mopo_tui.manager import locks, on_finish
+from mopo_tui.manager.jobs import Job
 from mopo_tui.manager.launcher import THIS_HOST, Launcher
-from mopo_tui.manager.queue import Job, Queue
+from mopo_tui.manager.queue import Queue
 from mopo_tui.manager.state import NOW_REQUEST, PAUSED_MARK, SUPERVISOR_LOCK, judge
 
 LOCK_SECONDS = 1.0
@@ -74,6 +75,7 @@ def take_over(
         print(f"the run could not be started: {error.strerror}: {error.filename}", flush=True)
         if claim is not None:
             queue.give_back(claim)
+            queue.fail_for_good(folder.name, error)
         return 1
     if claim is not None:
         queue.release(claim)

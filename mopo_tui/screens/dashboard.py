@@ -371,6 +371,12 @@ class Dashboard(RunsScreen):
 
         self.app.push_screen(QueueScreen(), lambda _: self.mopo.watch_shown())
 
+    def action_data(self) -> None:
+        """The datasets."""
+        from mopo_tui.screens.data import DataScreen
+
+        self.app.push_screen(DataScreen(), lambda _: self.mopo.watch_shown())
+
     def action_restore(self) -> None:
         """Choose a run of the trash to bring back."""
         from mopo_tui.screens.trash import TrashScreen

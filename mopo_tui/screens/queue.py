@@ -11,7 +11,8 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from mopo_tui.actions import bindings
-from mopo_tui.manager.queue import MOST_SLOTS, Job, Queue
+from mopo_tui.manager.jobs import Job
+from mopo_tui.manager.queue import MOST_SLOTS, Queue
 from mopo_tui.manager.state import clean
 from mopo_tui.poller import QueueView
 from mopo_tui.screens.base import RunsScreen

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from mopo_tui.manager import Run
 from mopo_tui.widgets.scale import number
@@ -43,6 +45,12 @@ def fitting(parts: Sequence[str], width: int, between: str = "  ") -> str:
             break
         text = longer
     return text
+
+
+def place_of(path: Path) -> str:
+    """A path, the person's own folder written as ~."""
+    home, text = str(Path.home()), str(path)
+    return "~" + text[len(home) :] if text.startswith(home + os.sep) else text
 
 
 def short_id(run_id: str) -> str:

@@ -195,6 +195,17 @@ def test_logs_print_the_last_lines_without_control_characters(mopo: Command, mak
     assert mopo("logs", run.id, "-f").stdout == "one\ntwo [2J\nthree\n"
 
 
+def test_a_log_that_is_not_there_or_cannot_be_read_is_one_line(mopo: Command, make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    silent = mopo("logs", run.id)
+    assert (silent.returncode, silent.stdout) == (0, "")
+    assert silent.stderr == f"{run.id} has written nothing yet: it is queued\n"
+    (run.folder / record.CONSOLE).mkdir()
+    torn = mopo("logs", run.id)
+    assert (torn.returncode, torn.stdout) == (2, "")
+    assert torn.stderr == f"mopo: {run.folder / record.CONSOLE}: cannot be read: Is a directory\n"
+
+
 def test_output_that_nobody_reads_is_no_error(make_run: Callable[..., Run], environment: dict[str, str]) -> None:
     run = make_run()
     (run.folder / record.CONSOLE).write_text("line\n" * 100_000)

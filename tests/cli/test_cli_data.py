@@ -22,6 +22,7 @@ from engine.config import BehaviourConfig, DatasetConfig, from_toml, make, resol
 from mopo_tui.cli import main, pictures
 from mopo_tui.cli.dataset_page import histogram
 from mopo_tui.manager import Store, identity
+from mopo_tui.manager.dataset_report import bars
 from mopo_tui.manager.new_run import cores
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -214,8 +215,8 @@ def test_pictures_that_cannot_be_written_are_one_line(mopo: Command, place: Path
 
 
 def test_histogram_bars_have_the_counts_heights() -> None:
-    values = {"edges": [0.0, 10.0, 20.0, 30.0, 40.0], "counts": [16, 8, 0, 1]}
-    lines = histogram(values, {"m mean": 15.0, "r random": 15.5, "x beyond": 99.0}, columns=8)
+    edges, counts = bars({"h": {"edges": [0, 10.0, 20.0, 30.0, 40.0], "counts": [16, 8, 0, 1]}}, "h")
+    lines = histogram(edges, counts, {"m mean": 15.0, "r random": 15.5, "x beyond": 99.0}, columns=8)
     assert lines == [
         "16 │██",
         "   │██",
@@ -225,8 +226,9 @@ def test_histogram_bars_have_the_counts_heights() -> None:
         "    0     40",
         "    m mean   r random",
     ]
-    assert histogram({"edges": [0.5, 1.0, 1.5], "counts": [0, 7]}) == []
-    assert histogram({}) == []
+    assert bars({"h": {"edges": [0.5, 1.0, 1.5], "counts": [0, 7]}}, "h") == ([], [])
+    assert bars({}, "h") == ([], [])
+    assert histogram([], []) == []
 
 
 def test_ladders_are_drawn(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from mopo_tui.manager import LaunchError, Run, RunState, Store, StoreError, iden
 from mopo_tui.manager import queue as queue_module
 from mopo_tui.manager.launcher import ThisHost
 from mopo_tui.manager.queue import Queue, QueueError
-from mopo_tui.manager.state import QUEUED_MARK, SUPERVISOR_LOCK
+from mopo_tui.manager.state import PAUSED_MARK, QUEUED_MARK, SUPERVISOR_LOCK
 
 SLEEPS = WORK.replace("SECONDS", "600")
 WAITS_FOR_GO = WORK.replace(
@@ -333,8 +333,8 @@ def test_a_trainer_without_its_supervisor_keeps_its_slot_to_its_end(
     assert store.run(next_one.id).state is RunState.QUEUED
     go(run)
     until(lambda: store.run(run.id).state is RunState.FINISHED)
-    store.advance()  # any command
-    until(lambda: store.run(next_one.id).state is RunState.RUNNING)
+    # By any command, once the trainer that has its result has ended, too.
+    until(lambda: store.advance() or store.run(next_one.id).state is RunState.RUNNING)
     assert [job.run_id for job in store.queue.claimed()] == [next_one.id]
 
 
@@ -473,10 +473,43 @@ def test_a_supervisor_that_cannot_come_up_leaves_no_job_and_its_words(
     with pytest.raises(LaunchError, match="was not started: no room for me"):
         store.launch(run)
     assert order(store.queue) == []
+    failed = store.run(run.id)
+    assert (failed.state, failed.reason) == (RunState.FAILED, "the supervisor did not come up: no room for me")
     monkeypatch.setattr(ThisHost, "command", lambda *_, **__: ["/nowhere/python"])
     with pytest.raises(LaunchError, match="could not be started"):
         store.launch(run)
     assert order(store.queue) == []
+    monkeypatch.undo()
+    store.enqueue([failed])  # another time it may come up
+    assert store.run(run.id).state is RunState.QUEUED
+
+
+def test_a_job_whose_folder_cannot_be_used_fails_with_the_reason_and_holds_up_nobody(
+    trivial: Callable[..., Store], make_run: Callable[..., Run]
+) -> None:
+    store = trivial(slots=1)
+    no_log, no_mark, fine = make_run(), make_run(), make_run()
+    (no_log.folder / record.CONSOLE).mkdir()  # the launcher cannot open it
+    (no_mark.folder / PAUSED_MARK).mkdir()  # its supervisor cannot take it away
+    store.enqueue([no_log, no_mark, fine])
+    go(fine)
+    until(lambda: store.advance() or store.run(fine.id).state is RunState.FINISHED)
+    for run, name in ((no_log, record.CONSOLE), (no_mark, PAUSED_MARK)):
+        told = store.run(run.id)
+        assert (told.state, told.reason) == (
+            RunState.FAILED,
+            f"could not be started: Is a directory: {run.folder / name}",
+        )
+    assert "could not be started: Is a directory" in (no_mark.folder / record.CONSOLE).read_text()
+
+
+def test_a_job_that_has_not_begun_says_why(store: Store, make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    store.enqueue([run])
+    assert store.run(run.id).reason == ""
+    (run.folder / record.CONSOLE).write_text("the run could not be started: No space left on device\n")
+    assert store.run(run.id).state is RunState.QUEUED
+    assert store.run(run.id).reason == "the run could not be started: No space left on device"
 
 
 def test_a_full_disk_at_the_start_leaves_the_job_waiting_and_no_engine(

@@ -16,7 +16,7 @@ import pytest
 from trivial_launcher import WORK, Shooting, Trivial
 
 from engine import record
-from mopo_tui.manager import Run, RunState, Store, identity
+from mopo_tui.manager import Run, RunState, Store, StoreError, identity
 
 SLOTS = 3
 
@@ -75,6 +75,38 @@ def test_200_jobs_under_random_kills(tmp_path: Path, make_run: Callable[..., Run
     assert not any(line.startswith("twice") for line in lines)
     assert most_at_once(log) <= SLOTS
     assert [(run.id, run.reason) for run in store.runs() if run.state is not RunState.FINISHED] == []
+
+
+def test_two_hosts_share_one_queue_and_signal_none_of_each_others_runs(
+    tmp_path: Path, make_run: Callable[..., Run]
+) -> None:
+    here, there = (
+        Store(tmp_path / "runs", Trivial(1, 0.2, WORK.replace("SECONDS", "0.4"), name)) for name in ("", "B")
+    )
+    runs = [make_run() for _ in range(8)]
+    here.enqueue(runs)
+    end, seen = time.monotonic() + 60, set[str]()
+    while any((*here.queue.waiting(), *here.queue.claimed())):
+        assert time.monotonic() < end, f"{len(here.queue.waiting())} jobs still wait"
+        for store in (here, there):
+            store.advance()
+            with store.queue._locked():
+                assert store.queue.used() <= 1
+        for claim in here.queue.claimed():
+            process = record.read_json(here.root / claim.run_id / record.PROCESS)
+            if process is not None and process["host"] == "B" and "B" not in seen:
+                assert here.run(claim.run_id).state in (RunState.RUNNING, RunState.FINISHED)  # by its heartbeat
+                with pytest.raises(StoreError, match="runs on B: stop it there"):
+                    here.abort(here.run(claim.run_id))
+                seen.add("B")
+        time.sleep(0.05)
+    assert [(run.id, run.reason) for run in here.runs() if run.state is not RunState.FINISHED] == []
+    lines = (here.root / "work.log").read_text().splitlines()
+    assert sorted(line.split()[2] for line in lines if line.startswith("begin")) == sorted(run.id for run in runs)
+    assert most_at_once(here.root / "work.log") <= 2
+    hosts = [(record.read_json(run.folder / record.PROCESS) or {})["host"] for run in runs]
+    assert set(hosts) == {"B", identity.host()}
+    assert seen
 
 
 @pytest.mark.parametrize("moment", ["forked", "recorded"])

@@ -17,9 +17,11 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from trivial_launcher import Trivial
-from mopo_tui.manager import supervisor
+from mopo_tui.manager import identity, supervisor
+if sys.argv[7]:
+    identity.host = lambda: sys.argv[7]
 supervisor.LOOK_SECONDS = supervisor.GPU_SECONDS = float(sys.argv[3])
-launcher = Trivial(int(sys.argv[2]), float(sys.argv[3]), sys.argv[4])
+launcher = Trivial(int(sys.argv[2]), float(sys.argv[3]), sys.argv[4], sys.argv[7])
 folder = Path(sys.argv[6])
 command = [sys.executable, "-S", "-E", "-c", sys.argv[4], str(folder)]
 sys.exit(supervisor.take_over(folder, command, queued=sys.argv[5] == "queued", launcher=launcher))
@@ -48,12 +50,18 @@ os.unlink(os.path.join(folder, "at-work"))
 
 
 class Trivial(ThisHost):
-    """`slots` of them; `look` seconds between a supervisor's looks at the queue; `code` runs with the run folder as argument."""
+    """`slots` of them; `look` seconds between a supervisor's looks at the queue; `code` runs with the run folder as argument;
+    `name` where it passes for another host than the one it is."""
 
-    def __init__(self, slots: int = 2, look: float = 30.0, code: str = WORK.replace("SECONDS", "0.05")) -> None:
+    def __init__(
+        self, slots: int = 2, look: float = 30.0, code: str = WORK.replace("SECONDS", "0.05"), name: str = ""
+    ) -> None:
         super().__init__()
-        self._slots, self._look, self._code = slots, look, code
+        self._slots, self._look, self._code, self._name = slots, look, code, name
         self.shot = 0
+
+    def host(self) -> str:
+        return self._name or super().host()
 
     def slots(self) -> int:
         return self._slots
@@ -72,6 +80,7 @@ class Trivial(ThisHost):
             self._code,
             how,
             str(folder),
+            self._name,
         ]
 
 
