@@ -102,7 +102,7 @@ class MopoApp(App[None]):
         self.set_keymap(self.keys.keymap)
         self.store = store
         self.host = os.uname().nodename
-        self.place = place_of(store.root)
+        self.place = place_of(store.root) + (" (only to look at)" if store.read_only else "")
         self.overview = Overview()
         self.looked = False  # whether the store has been read at all
         self.load = Load()

@@ -86,7 +86,7 @@ DEEDS: dict[str, Deed] = {
 
 def fitting_runs(name: str, store: Store, runs: Iterable[Run]) -> tuple[Run, ...]:
     """Those of `runs` with which the deed can be done. A run that came with the store is only there to be looked at."""
-    return tuple(run for run in runs if run.state.value in DEEDS[name].fits and run.folder.parent == store.root)
+    return tuple(run for run in runs if run.state.value in DEEDS[name].fits and store.owns(run))
 
 
 def called(run: Run) -> str:

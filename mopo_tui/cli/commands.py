@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mopo_tui.cli.options import RunsOption
 from mopo_tui.cli.table import CommandTable
 from mopo_tui.manager.locations import RUNS_VARIABLE
+
+if TYPE_CHECKING:
+    from mopo_tui.manager import Store
 
 app = typer.Typer(
     cls=CommandTable,
@@ -58,9 +61,20 @@ def open_tui(
 
 
 def _open(reference: str | None, root: Path | None) -> None:
-    from mopo_tui.manager import Store, StoreError
+    from mopo_tui.manager import Store
 
-    store = Store.open(root)
+    open_on(Store.open(root), reference)
+
+
+def open_on(store: Store, reference: str | None = None) -> None:
+    """Open the app on a store, and there on a run that somebody names.
+
+    Raises:
+        RunNotFound: no run goes by that reference.
+        StoreError: this is no terminal.
+    """
+    from mopo_tui.manager import StoreError
+
     chosen = store.find(reference).id if reference else None
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise StoreError("the app needs a terminal; `mopo ls`, `mopo logs` and `mopo compare` do without")

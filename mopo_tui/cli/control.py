@@ -236,7 +236,7 @@ def _chosen(
     if references:
         runs = _named(store, references)
     elif states or every:
-        runs = [run for run in store.runs() if not run.problem and run.folder.parent == store.root]
+        runs = [run for run in store.runs() if not run.problem and store.owns(run)]
         if every and not states:
             runs = [run for run in runs if not run.state.over]
         if fits:
@@ -273,7 +273,7 @@ def _named(store: Store, references: Sequence[str]) -> list[Run]:
     for reference in references:
         path = os.sep in reference or reference.startswith("~")
         for run in [store.find(reference)] if path else find_runs(store, [reference]):
-            if run.folder.parent != store.root:
+            if not store.owns(run):
                 raise StoreError(f"{run.id} came with this store and is only there to be looked at")
             found.setdefault(run.id, run)
     return list(found.values())

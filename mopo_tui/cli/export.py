@@ -1,4 +1,4 @@
-"""`mopo export`: runs as CSV, JSON, Parquet, TensorBoard's event files, one HTML page, or Markdown."""
+"""`mopo export`: runs as CSV, JSON, Parquet, TensorBoard's event files, one HTML page, Markdown, or small run folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from mopo_tui.manager.sections import Section
     from mopo_tui.manager.series import Floats, RunReader
 
-Format = Literal["csv", "json", "parquet", "tensorboard", "html", "md"]
+Format = Literal["csv", "json", "parquet", "tensorboard", "html", "md", "run"]
+_FOLDERS = ("tensorboard", "run")  # what is no single file
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #24292f; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
@@ -35,13 +36,24 @@ def export(
     to: Annotated[Format, typer.Option("--format", "-f", help="What to write.")],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="PATH", help="The file; for tensorboard a folder; - for standard output."),
+        typer.Option(
+            "--out", "-o", metavar="PATH", help="The file; for tensorboard and run a folder; - for standard output."
+        ),
     ],
     all_seeds: AllSeedsOption = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    kilobytes: Annotated[
+        int | None,
+        typer.Option("--kilobytes", min=1, help="For run: at most so much of metrics and histograms a run; else 160."),
+    ] = None,
+    policy: Annotated[bool, typer.Option("--policy", help="For run: with the best and the final policy.")] = False,
     store: RunsOption = None,
 ) -> None:
-    """Write what runs have recorded, for other programs or for a reader: a file is written whole or not at all."""
+    """Write what runs have recorded, for other programs or for a reader: a file is written whole or not at all.
+
+    --format run writes finished runs as small run folders, which mopo and the app take like any other: no checkpoints, and of
+    long files of rows as many as there is room for.
+    """
     import sys
 
     from mopo_tui.cli import output
@@ -50,11 +62,22 @@ def export(
     from mopo_tui.manager.groups import find_runs
 
     printed = str(out) == "-"
-    if printed and to in ("parquet", "tensorboard"):
-        raise StoreError(f"--format {to} needs a {'folder' if to == 'tensorboard' else 'file'}: --out PATH")
-    if to != "tensorboard" and not printed:
+    if printed and to in ("parquet", *_FOLDERS):
+        raise StoreError(f"--format {to} needs a {'folder' if to in _FOLDERS else 'file'}: --out PATH")
+    if to != "run" and (kilobytes is not None or policy):
+        raise StoreError(f"{'--policy' if policy else '--kilobytes'} counts with --format run only")
+    if to not in _FOLDERS and not printed:
         exports.check_target(out, force)
     runs = find_runs(Store.open(store), references, all_seeds=all_seeds)
+    if to == "run":
+        from mopo_tui.manager import thinned, trash
+
+        most = thinned.MOST_BYTES if kilobytes is None else 1000 * kilobytes
+        folders = thinned.write(runs, out, most_bytes=most, policies=policy, force=force)
+        for folder in folders:
+            output.narrate(f"wrote {folder}, {trash.bytes_of(folder) / 1e3:.0f} kB")
+        print(out)
+        return
     for run in runs:
         if not run.state.over:
             output.narrate(f"{run.id} is {run.state.value}: what it has recorded so far is written")

@@ -42,6 +42,7 @@ COMMANDS = {
     "tasks": "tasks:tasks",
     "data": "data:app",
     "models": "models:app",
+    "demo": "demo:demo",
     "config": "config:app",
     "completion": "completion:completion",
     "doctor": "doctor:doctor",

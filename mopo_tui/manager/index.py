@@ -1,8 +1,9 @@
 """What a listing needs of every run, kept between listings in two derived files of the store.
 
-Both may be deleted at any time: a file that is missing, torn, or of another version is made again from the run folders,
-and a store that cannot be written works without. Kept is only what cannot change: the setting of each run, and all of a run
-that is over, as long as its small files are the ones it was read from. The state of every other run is judged anew each time.
+Those of a store that is only read lie in the user's cache folder. Both may be deleted at any time: a file that is missing, torn, or
+of another version is made again from the run folders, and a store that cannot be written works without. Kept is only what cannot
+change: the setting of each run, and all of a run that is over, as long as its small files are the ones it was read from. The state
+of every other run is judged anew each time.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Listing:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._path = store.root / INDEX
+        self._path = store.derived / INDEX
         self._kept = _load(self._path)
         self._seen: dict[str, _Seen] = {}
         self._listed: list[Listed] = []
@@ -151,7 +152,7 @@ def listing(store: Store) -> Sequence[Listed]:
 
 def names(store: Store) -> list[tuple[str, str, str]]:
     """(id, name, group) of every sound run, newest first, without looking at states: for whoever completes a half-typed word."""
-    kept = _load(store.root / INDEX)
+    kept = _load(store.derived / INDEX)
     found = []
     begin = len(str(store.root)) + 1
     for path in store.paths():
@@ -270,7 +271,7 @@ class Values:
 
     def __init__(self, store: Store) -> None:
         self._root = store.root
-        self._path = store.root / VALUES
+        self._path = store.derived / VALUES
         self._kept = _load(self._path)
         self._changed = False
 

@@ -43,6 +43,18 @@ def user_cache() -> Path:
     return Path(platformdirs.user_cache_dir(APP))
 
 
+def reference_runs() -> Path:
+    """The finished runs that ship with the project: runs/reference in a clone, where a link leads to it; it need not exist."""
+    return (Path(__file__).parents[1] / "reference_runs").resolve()
+
+
+def user_state() -> Path:
+    """What the app remembers of its last use; it need not exist."""
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir(APP))
+
+
 def use_own_tasks() -> None:
     """Make the person's file of tasks count here and in the processes started from here: MOPO_TASKS, or tasks.toml beside their
     configuration. It need not exist."""

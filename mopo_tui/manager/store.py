@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 import time
@@ -40,22 +41,31 @@ class Store:
 
     Attributes:
         root: absolute path.
+        read_only: whether its runs are only there to be looked at: nothing is written into its folder.
     """
 
-    def __init__(self, root: Path, launcher: Launcher = THIS_HOST) -> None:
+    def __init__(self, root: Path, launcher: Launcher = THIS_HOST, *, read_only: bool = False) -> None:
         self.root = root
+        self.read_only = read_only
         self._launcher = launcher
 
     @staticmethod
-    def open(path: Path | None = None) -> Store:
-        """The store at `path`, or at the place that `locations.store_root` finds; made where it is missing.
+    def open(path: Path | None = None, *, read_only: bool = False) -> Store:
+        """The store at `path`, or at the place that `locations.store_root` finds; made where it is missing, unless it is only read.
 
         Raises:
-            StoreError: the folder cannot be made, or a file is in its place.
+            StoreError: the folder cannot be made, is missing where it is only read, or a file is in its place.
             LocationError: the configuration names no usable path.
         """
         locations.use_own_tasks()
         root = locations.store_root(path)
+        if read_only:
+            if not root.is_dir():
+                raise StoreError(f"{root}: there is no such folder")
+            store = Store(root, read_only=True)
+            with contextlib.suppress(OSError):  # it works without
+                store.derived.mkdir(parents=True, exist_ok=True)
+            return store
         try:
             root.mkdir(parents=True, exist_ok=True)
             if not any(root.iterdir()):
@@ -65,6 +75,25 @@ class Store:
         store = Store(root)
         store.advance()
         return store
+
+    def owns(self, run: Run) -> bool:
+        """Whether the run may be changed here: not one that ships with the project, nor any of a store that is only read."""
+        return not self.read_only and run.folder.parent == self.root
+
+    @property
+    def derived(self) -> Path:
+        """Where what is derived from its runs is kept; it need not exist."""
+        if not self.read_only:
+            return self.root
+        return locations.user_cache() / "stores" / hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
+
+    def _refuse_read_only(self) -> None:
+        """
+        Raises:
+            StoreError: the store is only read.
+        """
+        if self.read_only:
+            raise StoreError(f"{self.root}: its runs are only there to be looked at")
 
     # --- finding ------------------------------------------------------------------------------------------------------------------
 
@@ -144,6 +173,7 @@ class Store:
             StoreError: an unusable name, group, tag or note, or the folder cannot be written; nothing is left of it then.
             DatasetUnavailable: its data is a file that is not there.
         """
+        self._refuse_read_only()
         from mopo_tui.manager import making
 
         return making.create(self.root, config, **said)
@@ -154,6 +184,7 @@ class Store:
         Raises:
             StoreError: as `create`.
         """
+        self._refuse_read_only()
         from mopo_tui.manager import making
 
         return making.create_all(self.root, experiment, command)
@@ -164,6 +195,7 @@ class Store:
         Raises:
             StoreError: it has not ended, or its configuration cannot be read by this version.
         """
+        self._refuse_read_only()
         from mopo_tui.manager import making
 
         return making.create_again(self.root, run, command)
@@ -208,12 +240,15 @@ class Store:
         Raises:
             StoreError: one of them is running, finished, or unreadable, and so none is queued; or the queue cannot be written.
         """
+        self._refuse_read_only()
         from mopo_tui.manager.new_run import finish_command
 
         attempts.enqueue(self.queue, runs, finish_command(None) if on_finish is None else on_finish)
 
     def advance(self) -> None:
         """Start what waits in the queue and may begin; costs one look at a folder where nothing waits."""
+        if self.read_only:
+            return
         with contextlib.suppress(OSError):  # a store that cannot be written is read all the same
             self.queue.advance()
 
@@ -223,6 +258,7 @@ class Store:
         Raises:
             StoreError: it is not finished, was trained for as long already, or its schedule knows its whole length.
         """
+        self._refuse_read_only()
         attempts.extend(run, epochs)
 
     def stop(self, run: Run) -> None:
@@ -231,6 +267,7 @@ class Store:
         Raises:
             StoreError: its folder cannot be written.
         """
+        self._refuse_read_only()
         attempts.request(run, STOP_REQUEST)
         from mopo_tui.manager import on_finish as notes
 
@@ -246,6 +283,7 @@ class Store:
         Raises:
             StoreError: it is not running.
         """
+        self._refuse_read_only()
         now = read_run(run.folder)
         if now.state not in (RunState.RUNNING, RunState.PAUSED):
             raise StoreError(f"{run.id} is {now.state.value}: only a running one can be paused")
@@ -253,6 +291,7 @@ class Store:
 
     def unpause(self, run: Run) -> None:
         """Let a paused engine go on."""
+        self._refuse_read_only()
         (run.folder / PAUSE_REQUEST).unlink(missing_ok=True)
 
     def abort(self, run: Run) -> None:
@@ -262,6 +301,7 @@ class Store:
         Raises:
             StoreError: it runs on another host.
         """
+        self._refuse_read_only()
         process = record.read_json(run.folder / record.PROCESS)
         if run.state is RunState.QUEUED and self.queue.take_out(run.id):
             attempts.request(run, STOP_REQUEST)

@@ -25,7 +25,7 @@ def check_removable(store: Store, run: Run) -> None:
     Raises:
         StoreError: the run is at work, ships with the store, lies elsewhere, or its folder is none of a run.
     """
-    if run.folder.parent != store.root:
+    if not store.owns(run):
         raise StoreError(f"{run.folder} does not lie in the store {store.root}: remove it by hand")
     if run.state in (RunState.RUNNING, RunState.PAUSED):
         raise StoreError(f"{run.id} is {run.state.value}: `mopo stop {run.id[-4:]}` first")

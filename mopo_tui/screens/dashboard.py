@@ -193,6 +193,8 @@ class Dashboard(RunsScreen):
                 return run is not None and (in_panels or self.has_class("-zoomed"))
             case "mark":
                 return run is not None and not run.problem
+            case "new" | "restore" | "queue":
+                return not self.mopo.store.read_only
             case "compare":
                 return len(self.marked) == MOST_MARKED
             case "filter" | "sort":
@@ -391,7 +393,7 @@ class Dashboard(RunsScreen):
 
     def _own(self) -> tuple[Run, ...]:
         """The chosen runs that may be given names, tags and notes."""
-        return tuple(r for r in self.runs.selected if not r.problem and r.folder.parent == self.mopo.store.root)
+        return tuple(r for r in self.runs.selected if not r.problem and self.mopo.store.owns(r))
 
     def action_tag(self) -> None:
         """Ask for the tags of the chosen runs; those that all of them have stand there."""

@@ -250,3 +250,19 @@ def test_a_run_under_way_is_written_as_far_as_it_is(mopo: Command, store: Store,
     for form in ("csv", "html", "md"):
         assert mopo("export", run.id, "-f", form, "-o", f"x.{form}").returncode == 0
     assert "stopped" in (tmp_path / "x.md").read_text()
+
+
+def test_run_folders_are_small_stores_of_their_own(two: list[Run], mopo: Command, tmp_path: Path) -> None:
+    done = mopo("export", two[0].id, two[1].id, "--format", "run", "--out", "small", "--kilobytes", "50")
+    assert (done.returncode, done.stdout) == (0, "small\n")
+    assert done.stderr.count("wrote small/") == 2
+    listed = json.loads(mopo("ls", "--json", "--all", "--runs", "small").stdout)
+    assert {run["id"] for run in listed} == {run.id for run in two}
+    assert {run["state"] for run in listed} == {"finished"}
+    both = [mopo("compare", two[0].id, two[1].id, "--json", "--runs", runs).stdout for runs in ("small", "runs")]
+    assert both[0].replace(str(tmp_path / "small"), "") == both[1].replace(str(tmp_path / "runs"), "")
+    refused = mopo("export", two[0].id, "--format", "run", "--out", "small")
+    assert (refused.returncode, "--force replaces it" in refused.stderr) == (2, True)
+    assert mopo("export", two[0].id, "--format", "run", "--out", "-").returncode == 2
+    refused = mopo("export", two[0].id, "--format", "json", "--out", "-", "--policy")
+    assert (refused.returncode, "--policy counts with --format run only" in refused.stderr) == (2, True)
