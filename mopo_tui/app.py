@@ -15,9 +15,9 @@ from textual.screen import Screen
 from textual.theme import Theme
 
 from engine.config import TrainConfig
-from mopo_tui.actions import ACTIONS, bindings
+from mopo_tui.actions import bindings
 from mopo_tui.deeds import called, carry_out
-from mopo_tui.keys import Keys, written
+from mopo_tui.keys import BY_ID, Keys, written
 from mopo_tui.machine import Load
 from mopo_tui.manager import Run, Store, StoreError, trash
 from mopo_tui.manager.new_run import resolve_run
@@ -37,17 +37,11 @@ from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
 from mopo_tui.screens.dashboard import Dashboard
 from mopo_tui.screens.help import HelpScreen
+from mopo_tui.widgets.chart import Chart
 from mopo_tui.widgets.palette import Colours
 from mopo_tui.widgets.words import place_of
 
 _VIEWS_KEPT = 20
-_PLACES = {
-    "Dashboard": "dashboard",
-    "CompareScreen": "compare",
-    "LogScreen": "log",
-    "QueueScreen": "queue",
-    "DataScreen": "data",
-}
 _TOLD = 4  # runs, or problems, that a toast names
 _LONG = 12.0  # seconds for which a toast stands that must be read
 
@@ -242,21 +236,22 @@ class MopoApp(App[None]):
 
     def action_help(self) -> None:
         """What each key does."""
-        chain = self.screen._binding_chain
-        bound = (binding for _, bound in chain for _, binding in bound)
-        here = dict.fromkeys(binding.id.partition(".")[0] for binding in bound if binding.id)
+        ids = (active.binding.id or "" for active in self.screen.active_bindings.values())
+        here = dict.fromkeys(name.partition(".")[0] for name in ids)
         self.push_screen(HelpScreen(here))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: the actions that are valid here, and the theme."""
-        here = {"everywhere", _PLACES.get(type(screen).__name__, "")}
-        for action in ACTIONS:
-            if action.where not in here or action.name == "command_palette":
+        offered: set[str] = set()
+        for active in screen.active_bindings.values():
+            action = BY_ID.get(active.binding.id or "")
+            # What moves about in a list needs no name.
+            here = isinstance(active.node, (App, Screen, Chart)) and active.enabled
+            if action is None or not here or action.id in offered or action.name == "command_palette":
                 continue
-            target = self if action.where == "everywhere" else screen
-            if target.check_action(action.name, ()):
-                run = partial(self.run_action, action.name, target)
-                yield SystemCommand(action.label, f"{action.help} ({self.keys.shown(action.id)})", run)
+            offered.add(action.id)
+            run = partial(self.run_action, action.name, active.node)
+            yield SystemCommand(action.label, f"{action.help} ({self.keys.shown(action.id)})", run)
         other = LIGHT if self.current_theme.dark else DARK
         yield SystemCommand(
             f"{'Light' if other is LIGHT else 'Dark'} theme",

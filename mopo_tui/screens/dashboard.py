@@ -193,7 +193,7 @@ class Dashboard(RunsScreen):
                 return run is not None and (in_panels or self.has_class("-zoomed"))
             case "mark":
                 return run is not None and not run.problem
-            case "new" | "restore" | "queue":
+            case "new" | "restore" | "queue" | "data":
                 return not self.mopo.store.read_only
             case "compare":
                 return len(self.marked) == MOST_MARKED

@@ -103,7 +103,7 @@ async def test_the_app_on_runs_that_are_only_looked_at_changes_nothing(finished:
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot, app)
         assert "(only to look at)" in text_of(app).splitlines()[0]
-        for key in ("a", "D", "u", "Q", "R", "t", "e", "m", "K", "s", "p", "r"):
+        for key in ("a", "D", "u", "Q", "R", "t", "e", "m", "K", "s", "p", "r", "d"):
             await pilot.press(key)
             assert isinstance(app.screen, Dashboard), key
             assert not app.screen.has_class("-asking"), key
