@@ -13,6 +13,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 from textual.theme import Theme
+from textual.timer import Timer
 
 from engine.config import TrainConfig
 from mopo_tui.actions import bindings
@@ -22,8 +23,10 @@ from mopo_tui.machine import Load
 from mopo_tui.manager import Run, Store, StoreError, trash
 from mopo_tui.manager.new_run import resolve_run
 from mopo_tui.manager.queue import Queue, QueueError
+from mopo_tui.memory import Memory
 from mopo_tui.poller import (
     ArrangeFailed,
+    Arrangement,
     LogChanged,
     MachineChanged,
     Overview,
@@ -43,6 +46,7 @@ from mopo_tui.widgets.words import place_of
 
 _VIEWS_KEPT = 20
 _TOLD = 4  # runs, or problems, that a toast names
+_SAVE_SECONDS = 1.0  # within which what is to be remembered is written together
 _LONG = 12.0  # seconds for which a toast stands that must be read
 
 DARK = Theme(
@@ -84,15 +88,20 @@ class MopoApp(App[None]):
         store: whose runs are shown.
         run: the id of the run to open on.
         keys: what a person's configuration makes of the keys.
+        memory: what is remembered of the last use.
     """
 
     TITLE = "mopo-tui"
     CSS_PATH = "app.tcss"
     BINDINGS = bindings("everywhere")
 
-    def __init__(self, store: Store, run: str | None = None, keys: Keys | None = None) -> None:
+    def __init__(
+        self, store: Store, run: str | None = None, keys: Keys | None = None, memory: Memory | None = None
+    ) -> None:
         super().__init__()
         self.keys = keys or Keys()
+        self.memory = memory or Memory()
+        self._saving: Timer | None = None
         self.set_keymap(self.keys.keymap)
         self.store = store
         self.host = os.uname().nodename
@@ -114,10 +123,14 @@ class MopoApp(App[None]):
     def on_mount(self) -> None:
         self.register_theme(DARK)
         self.register_theme(LIGHT)
-        self.theme = DARK.name
+        self.theme = LIGHT.name if self.memory.get("theme") == LIGHT.name else DARK.name
         self.theme_changed_signal.subscribe(self, self._take_theme)
         self.push_screen(Dashboard(self._open_on))
+        if isinstance(order := self.memory.get_here("order"), str):
+            self.poller.arrange(Arrangement(sort=order.lstrip("-"), reverse=order.startswith("-")))
         self.poller.start()
+        if self.memory.problem:
+            self.notify(self.memory.problem, title="Forgotten", severity="warning", timeout=_LONG, markup=False)
         if self.keys.problems:
             said = "\n".join(self.keys.problems[:_TOLD]).replace(f"{Path.home()}{os.sep}", f"~{os.sep}")
             more = len(self.keys.problems) - _TOLD
@@ -126,12 +139,36 @@ class MopoApp(App[None]):
 
     def on_unmount(self) -> None:
         self.poller.end()
+        self.memory.save()
+
+    # --- what is remembered -----------------------------------------------------------------------
+
+    def remember(self, name: str, value: Any) -> None:
+        """Keep it for the next use of the app."""
+        self.memory.put(name, value)
+        self._save_soon()
+
+    def remember_here(self, name: str, value: Any) -> None:
+        """Keep it for the next use of this store."""
+        self.memory.put_here(name, value)
+        self._save_soon()
+
+    def _save_soon(self) -> None:
+        if self.memory.unsaved and self._saving is None:
+            self._saving = self.set_timer(_SAVE_SECONDS, self._save)
+
+    @work(thread=True)
+    def _save(self) -> None:
+        self._saving = None
+        self.memory.save()
 
     # --- what the poller says ---------------------------------------------------------------------
 
     @on(RunsChanged)
     def _take_runs(self, message: RunsChanged) -> None:
         self.overview, self.looked = message.overview, True
+        how = self.overview.arrangement
+        self.remember_here("order", f"{'-' if how.reverse else ''}{how.sort}")
         for screen in self._screens():
             screen.show_runs(self.runs)
         self.watch_shown()
@@ -259,6 +296,7 @@ class MopoApp(App[None]):
             lambda: setattr(self, "theme", other.name),
         )
 
-    def _take_theme(self, _theme: Theme) -> None:
+    def _take_theme(self, theme: Theme) -> None:
+        self.remember("theme", theme.name)
         for screen in self._screens():
             screen.show_runs(self.runs)

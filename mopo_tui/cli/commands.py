@@ -80,6 +80,8 @@ def open_on(store: Store, reference: str | None = None) -> None:
         raise StoreError("the app needs a terminal; `mopo ls`, `mopo logs` and `mopo compare` do without")
     from mopo_tui.app import MopoApp
     from mopo_tui.keys import load
+    from mopo_tui.memory import Memory
     from mopo_tui.widgets.glyphs import look_of
 
-    MopoApp(store, chosen, load(plain=look_of(os.environ).kind == "ascii")).run()
+    keys = load(plain=look_of(os.environ).kind == "ascii")
+    MopoApp(store, chosen, keys, Memory.of(store.root)).run()

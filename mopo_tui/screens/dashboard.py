@@ -53,6 +53,7 @@ class Dashboard(RunsScreen):
     def __init__(self, start_with: str | None = None) -> None:
         super().__init__()
         self._start_with = start_with
+        self._came_back = start_with is not None
         self._log = True
         self.marked: tuple[str, ...] = ()
         self._asked_for: Arrangement | None = None
@@ -104,9 +105,18 @@ class Dashboard(RunsScreen):
             if self.runs.choose(self._start_with):
                 self.action_open()
             self._start_with = None
+        elif runs and not self._came_back:
+            self._come_back()
+        self._came_back = self._came_back or bool(runs)
         self._show_top(runs)
         self._show_chosen()
         self.refresh_bindings()
+
+    def _come_back(self) -> None:
+        """To the run, or the row, under the cursor when the store was last looked at."""
+        run_id = self.mopo.memory.get_here("run")
+        if isinstance(run_id, str):
+            self.runs.choose(run_id, whole=self.mopo.memory.get_here("row") is True)
 
     def _show_arrangement(self) -> None:
         """Filter and order stand on the list's edge, and the prompt that asked for them has its answer."""
@@ -176,6 +186,9 @@ class Dashboard(RunsScreen):
 
     @on(RunList.Chosen)
     def _choose(self) -> None:
+        if self.runs.chosen is not None:
+            self.mopo.remember_here("run", self.runs.chosen.id)
+            self.mopo.remember_here("row", len(self.runs.selected) > 1)
         self.mopo.watch_shown()
         self._show_chosen()
         self.refresh_bindings()

@@ -174,14 +174,14 @@ class RunList(ScrollView, can_focus=True):
             self.refresh()
             self._tell()
 
-    def choose(self, run_id: str) -> bool:
-        """Put the cursor on that run, in its row's seeds where it has any; False where it is not listed."""
+    def choose(self, run_id: str, *, whole: bool = False) -> bool:
+        """Put the cursor on that run, among its row's seeds or on the `whole` row; False where it is not listed."""
         for row in self._rows:
             if any(run.id == run_id for run in row.runs):
-                if len(row.runs) > 1 and key_of(row) not in self._open:
+                alone = whole or len(row.runs) == 1
+                if not alone and key_of(row) not in self._open:
                     self._open.add(key_of(row))
                     self._lay_out()
-                alone = len(row.runs) == 1
                 wanted = (key_of(row), "") if alone else (run_id, key_of(row))
                 self._go([(entry.key, entry.under) for entry in self._entries].index(wanted))
                 return True

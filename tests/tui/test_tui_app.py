@@ -11,13 +11,11 @@ from screen_text import fixed, settled, text_of, until
 from textual.widgets import Input, Static
 
 from engine.record import Recorder
-from mopo_tui.actions import ACTIONS
 from mopo_tui.app import MopoApp
 from mopo_tui.manager import Store
 from mopo_tui.screens.compare import CompareScreen
 from mopo_tui.screens.confirm import ConfirmScreen
 from mopo_tui.screens.dashboard import Dashboard
-from mopo_tui.screens.help import HelpScreen
 from mopo_tui.screens.new_run import NewRunScreen
 from mopo_tui.widgets.chart import Chart
 from mopo_tui.widgets.choice import Choice
@@ -192,19 +190,6 @@ async def test_log_scale_is_switched(app: MopoApp) -> None:
         assert chart.plot.y_log
         await pilot.press("L")
         assert not chart.plot.y_log
-
-
-async def test_help_names_every_action(app: MopoApp) -> None:
-    async with app.run_test(size=(80, 90)) as pilot:
-        await settled(pilot, app)
-        await pilot.press("question_mark")
-        assert isinstance(app.screen, HelpScreen)
-        await pilot.pause()
-        text = text_of(app)
-        for action in ACTIONS:
-            assert action.help in text
-        await pilot.press("escape")
-        assert isinstance(app.screen, Dashboard)
 
 
 async def test_the_form_says_what_is_wrong_while_one_types(tmp_path: Path) -> None:
