@@ -1,34 +1,38 @@
-"""The dashboard: the list of runs, and of the chosen one its head and three live panels."""
+"""The dashboard: the list of runs, and of the chosen run or row of seeds its head and live panels."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Container, Horizontal, Vertical
+from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
 from textual.widgets import Static
 
 from mopo_tui.actions import bindings
 from mopo_tui.deeds import DEEDS, all_called, fitting_runs, rename, renote, retag
 from mopo_tui.manager import Run, trash
 from mopo_tui.manager.rows import title
+from mopo_tui.manager.state import RunState
 from mopo_tui.poller import Arrangement
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
-from mopo_tui.widgets.chart import Chart
+from mopo_tui.widgets.board_state import BOARD, NOW
 from mopo_tui.widgets.keys_line import KeysLine
-from mopo_tui.widgets.palette import STATES, colour
-from mopo_tui.widgets.panels import PANELS, panels
+from mopo_tui.widgets.palette import Stroke
+from mopo_tui.widgets.panel_board import PanelBoard
 from mopo_tui.widgets.prompt import Prompt
 from mopo_tui.widgets.run_header import RunHeader
-from mopo_tui.widgets.run_list import RunList
-from mopo_tui.widgets.words import cut, fitting
+from mopo_tui.widgets.run_list import Entry, RunList
+from mopo_tui.widgets.seeds import Group
+from mopo_tui.widgets.top_line import TopLine
+from mopo_tui.widgets.words import cut, title_of
 
 MOST_MARKED = 2
+_TOGETHER_SECONDS = 0.15  # within which the news of a row's seeds are drawn together
 WIDE = 100  # columns from which list and panels stand side by side
 
 WELCOME = """No runs yet.
@@ -44,6 +48,7 @@ class Dashboard(RunsScreen):
     """List left, panels right; one at a time where the terminal is narrow."""
 
     BINDINGS = bindings("dashboard")
+    log_is_brief = True
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-narrow"),
         (WIDE, "-wide"),
@@ -54,14 +59,14 @@ class Dashboard(RunsScreen):
         super().__init__()
         self._start_with = start_with
         self._came_back = start_with is not None
-        self._log = True
+        self._redraw: Timer | None = None
         self.marked: tuple[str, ...] = ()
         self._asked_for: Arrangement | None = None
         self._asked_about: tuple[Run, ...] = ()  # the runs whose name, tags or note the prompt asks for
         self._asked_tags: list[str] = []
 
     def compose(self) -> ComposeResult:
-        yield Static(id="top")
+        yield TopLine(id="top")
         with Horizontal(id="body"):
             with Vertical(id="left"):
                 yield RunList(id="runs")
@@ -69,9 +74,7 @@ class Dashboard(RunsScreen):
                 yield Static(WELCOME, id="welcome")
             with Vertical(id="right"):
                 yield RunHeader(id="header")
-                with Container(id="panels"):
-                    for name in PANELS:
-                        yield Chart(id=name, classes="panel")
+                yield PanelBoard(id="board")
         yield Prompt(id="prompt")
         yield KeysLine()
 
@@ -80,14 +83,23 @@ class Dashboard(RunsScreen):
         """The list."""
         return self.query_one(RunList)
 
+    @property
+    def board(self) -> PanelBoard:
+        """The panels."""
+        return self.query_one(PanelBoard)
+
     def on_mount(self) -> None:
         self.query_one("#left").border_title = "Runs"
         self.runs.focus()
         self.show_runs(self.mopo.runs)
 
     def watched(self) -> tuple[str, ...]:
-        run = self.runs.chosen if self.is_mounted else None
-        return (run.id,) if run is not None else ()
+        entry = self.runs.entry if self.is_mounted else None
+        return tuple(run.id for run in _shown_of(entry)) if entry is not None else ()
+
+    def watched_log(self) -> Run | None:
+        """The log of the run that stands for the row, while the panel that shows its end is on the screen."""
+        return self.runs.chosen if self.is_mounted and NOW in self.board.shown else None
 
     # --- showing ----------------------------------------------------------------------------------
 
@@ -139,56 +151,61 @@ class Dashboard(RunsScreen):
         self.query_one(Prompt).refuse(what)
 
     def show_view(self, view: RunView) -> None:
+        """A run alone is drawn at once; of a row the seeds' news are drawn together, a moment later."""
+        entry = self.runs.entry
+        if entry is None or all(run.id != view.run_id for run in _shown_of(entry)):
+            return
+        if len(_shown_of(entry)) == 1:
+            self._show_panels()
+        elif self._redraw is None:
+            self._redraw = self.set_timer(_TOGETHER_SECONDS, self._show_panels)
+
+    def show_log(self, run_id: str, lines: Sequence[str]) -> None:
         run = self.runs.chosen
-        if run is not None and view.run_id == run.id:
-            self._show_panels(run)
+        if run is not None and run.id == run_id:
+            self.board.show_log(run, lines)
 
     def show_load(self) -> None:
         self._show_top(self.mopo.runs)
 
     def _show_top(self, runs: Sequence[Run]) -> None:
-        """Host and runs on the left, as words where there is room, and how busy the host is on the right."""
-        dark = self.app.current_theme.dark
-        width = self.size.width
-        counts = Counter(run.state.value for run in runs)
-        there = [(glyph, ink, counts[state], state) for state, (glyph, ink) in STATES.items() if counts[state]]
-        name = cut(self.mopo.host, 24)
-        left = len(f" mopo-tui  {name}")
-        in_words = left + sum(len(f"  {g} {n} {state}") for g, _, n, state in there)
-        in_glyphs = left + sum(len(f"  {g} {n}") for g, _, n, _ in there)
-        load = fitting(self.mopo.load.words(), width - in_glyphs - 3)
-        words = in_words + len(load) + 3 <= width
-        text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(" mopo-tui", f"bold {colour('text', dark)}")
-        text.append(f"  {name}", colour("muted", dark))
-        for glyph, ink, count, state in there:
-            text.append(f"  {glyph} {count} {state}" if words else f"  {glyph} {count}", colour(ink, dark))
-        place, room = self.mopo.place, width - len(text) - len(load) - (5 if load else 3)
-        if room >= 12:
-            place = place if len(place) <= room else "…" + place[-(room - 1) :]
-            text.append("  " + place, colour("faint", dark))
-        if load:
-            text.append(" " * (width - 1 - len(text) - len(load)) + load, colour("muted", dark))
-        self.query_one("#top", Static).update(text, layout=False)
+        entry = self.runs.entry
+        alone = ""
+        if entry is not None and self.board.zoomed:
+            alone = (
+                title_of(entry.lead) if len(entry.row.runs) == 1 else f"{title(entry.row)}, {len(entry.row.runs)} runs"
+            )
+        self.query_one(TopLine).show(self.mopo.host, self.mopo.place, runs, self.mopo.load, alone)
 
     def on_resize(self) -> None:
-        self._show_top(self.mopo.runs)
+        if self.query(RunList):  # a screen gets its size before what stands deeper in it
+            self._show_top(self.mopo.runs)
 
     def _show_chosen(self) -> None:
-        run = self.runs.chosen
-        self.query_one(RunHeader).show(run, len(self.runs.selected))
-        if run is not None:
-            self._show_panels(run)
+        entry = self.runs.entry
+        if entry is None:
+            self.query_one(RunHeader).show(None)
+            return
+        self.query_one(RunHeader).show(entry.lead, entry.row, self._stroke(entry).ink)
+        self._show_panels()
 
-    def _show_panels(self, run: Run) -> None:
-        for name, panel in panels(run, self.mopo.views.get(run.id), self._log).items():
-            self.query_one(f"#{name}", Chart).show(panel.plot, panel.title, panel.numbers)
+    def _stroke(self, entry: Entry) -> Stroke:
+        key = entry.lead.id if len(entry.row.runs) == 1 else entry.key
+        return self.mopo.colours.of([key])[key]
+
+    def _show_panels(self) -> None:
+        self._redraw = None
+        entry = self.runs.entry
+        if entry is not None:
+            members = [(run, self.mopo.views.get(run.id)) for run in _shown_of(entry)]
+            self.board.show(Group(members, title(entry.row), self._stroke(entry)))
 
     @on(RunList.Chosen)
     def _choose(self) -> None:
         if self.runs.chosen is not None:
             self.mopo.remember_here("run", self.runs.chosen.id)
             self.mopo.remember_here("row", len(self.runs.selected) > 1)
+        self.board.show_log(None, ())
         self.mopo.watch_shown()
         self._show_chosen()
         self.refresh_bindings()
@@ -203,7 +220,7 @@ class Dashboard(RunsScreen):
         in_panels = not self.runs.has_focus
         match action:
             case "back":
-                return run is not None and (in_panels or self.has_class("-zoomed"))
+                return run is not None and (in_panels or self.board.zoomed)
             case "mark":
                 return run is not None and not run.problem
             case "new" | "restore" | "queue" | "data":
@@ -217,8 +234,8 @@ class Dashboard(RunsScreen):
             case "tag" | "note" | "rename":
                 return bool(self._own())
             case "zoom":
-                return run is not None and (in_panels or self.has_class("-wide", "-very-wide"))
-            case "log_scale" | "log":
+                return run is not None and (in_panels or not self.has_class("-narrow"))
+            case "log" | "panel":
                 return run is not None
         return True
 
@@ -261,45 +278,44 @@ class Dashboard(RunsScreen):
     @on(RunList.Opened)
     def action_open(self) -> None:
         """Go to the panels."""
+        self.action_panel(BOARD.index(self.board.state.chosen) + 1)
+
+    def action_panel(self, number: int) -> None:
+        """Go to a panel, from 1 on."""
         self.add_class("-panels")
-        self.query_one("#score", Chart).focus()
+        self.board.choose(BOARD[number - 1])
         self.refresh_bindings()
 
     def action_back(self) -> None:
         """One layer out: from a zoomed panel to all panels, from the panels to the list."""
-        if self.has_class("-zoomed"):
-            self._zoom(None)
+        if self.board.zoomed:
+            self._zoom(False)
         else:
             self.remove_class("-panels")
             self.runs.focus()
         self.refresh_bindings()
 
     def action_zoom(self) -> None:
-        """The focused panel alone, or all of them again."""
-        if self.has_class("-zoomed"):
-            self._zoom(None)
-            return
-        focused = self.focused
-        if not isinstance(focused, Chart):
-            focused = self.query_one("#score", Chart)
-        self.add_class("-panels")
-        focused.focus()
-        self._zoom(focused)
+        """The chosen panel alone on the screen, or all of them again."""
+        self.action_open()
+        self._zoom(not self.board.zoomed)
 
-    def _zoom(self, chosen: Chart | None) -> None:
-        self.set_class(chosen is not None, "-zoomed")
-        for chart in self.query(Chart):
-            chart.set_class(chart is chosen, "-chosen")
+    def _zoom(self, zoomed: bool) -> None:
+        self.set_class(zoomed, "-zoomed")
+        self.board.zoomed = zoomed
+        self._show_top(self.mopo.runs)
+        self.mopo.watch_shown()
         self.refresh_bindings()
 
     def on_descendant_focus(self) -> None:
-        """Tab while zoomed shows the panel it goes to."""
-        if self.has_class("-zoomed"):
-            if isinstance(self.focused, Chart):
-                self._zoom(self.focused)
-            else:
-                self._zoom(None)
+        """Where the list gets the focus nothing is zoomed any more."""
+        if self.board.zoomed and self.runs.has_focus:
+            self._zoom(False)
         self.refresh_bindings()
+
+    @on(PanelBoard.Changed)
+    def _watch_log(self) -> None:
+        self.mopo.watch_shown()
 
     def action_mark(self) -> None:
         """Mark the chosen run, or unmark it."""
@@ -322,7 +338,7 @@ class Dashboard(RunsScreen):
         """The marked runs side by side."""
         from mopo_tui.screens.compare import CompareScreen
 
-        self.app.push_screen(CompareScreen(self.marked, self._log))
+        self.app.push_screen(CompareScreen(self.marked))
 
     def action_new(self) -> None:
         """The form of a new run."""
@@ -443,7 +459,11 @@ class Dashboard(RunsScreen):
         self.mopo.carry_out(runs, do, over)
         self.query_one(Prompt).close()
 
-    def action_log_scale(self) -> None:
-        """Validation loss on the other kind of axis."""
-        self._log = not self._log
-        self._show_chosen()
+
+def _shown_of(entry: Entry) -> tuple[Run, ...]:
+    """The runs that panels show of an entry, by seed. Of runs that repeat a seed that is the newest one that was started: a
+    repetition tells nothing about other seeds."""
+    by_seed: dict[int, Run] = {}
+    for run in sorted(entry.row.runs, key=lambda run: run.state is RunState.QUEUED):
+        by_seed.setdefault(run.seed, run)
+    return tuple(by_seed[seed] for seed in sorted(by_seed))

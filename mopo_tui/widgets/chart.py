@@ -92,7 +92,7 @@ class Chart(Widget, can_focus=True):
         self._border = ("", "")
         self.can_focus = focusable
         self._plot = Plot()
-        self._title = ""
+        self._title = self._short = ""
         self._numbers: tuple[str, ...] = ()
         self._curves = Curves()
         self._grid = Grid(0, 0)
@@ -134,10 +134,11 @@ class Chart(Widget, can_focus=True):
         """The crosshair's x."""
         return self._cursor
 
-    def show(self, plot: Plot, title: str = "", numbers: Sequence[str] = ()) -> None:
-        """Show `plot` under a title and over its most important numbers, as many as fit, the first ones first."""
+    def show(self, plot: Plot, title: str = "", numbers: Sequence[str] = (), short: str = "") -> None:
+        """Show `plot` under a title, or a short one where that does not fit, and over its most important numbers, as many as fit,
+        the first ones first."""
         other_axis = (plot.x_title, plot.x_log) != (self._plot.x_title, self._plot.x_log)
-        self._title, self._numbers, self._plot = title, tuple(numbers), plot
+        self._title, self._short, self._numbers, self._plot = title, short or title, tuple(numbers), plot
         if other_axis:
             self._window = self._cursor = None
         elif self._window is not None and self._follows:
@@ -192,7 +193,8 @@ class Chart(Widget, can_focus=True):
 
     def _write_border(self) -> None:
         room = max(self.outer_size.width - 6, 0)
-        border = escape(cut(self.look.text(self._title), room)), self._below(room)
+        title = self.look.text(self._title if len(self._title) <= room else self._short)
+        border = escape(cut(title, room)), self._below(room)
         for i, row in ((0, -1), (1, self.size.height)):
             if border[i] != self._border[i]:
                 self._border_row = row

@@ -1,4 +1,4 @@
-"""The head of the chosen run: what it is, how it stands, and its most important number, large."""
+"""The head of the chosen run or row of seeds: what it is, how it stands, and its most important number, large."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Digits, Static
 
 from mopo_tui.manager import Run
+from mopo_tui.manager.rows import Row, title
 from mopo_tui.widgets.palette import STATES, colour
+from mopo_tui.widgets.run_list import score_of
 from mopo_tui.widgets.scale import number
-from mopo_tui.widgets.words import bar, cut, default_named, duration, fitting, headline, short_id
+from mopo_tui.widgets.words import bar, cut, default_named, duration, fitting, headline, seeds_text, short_id
 
 _HEADLINE = 24  # columns of the large number, as in the stylesheet
 
@@ -23,7 +25,8 @@ class RunHeader(Horizontal):
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self._run: Run | None = None
-        self._seeds = 1
+        self._row: Row | None = None  # of several runs
+        self._ink = "sky"
         self._shown: tuple[str, str, str] = ("", "", "")
 
     def compose(self) -> ComposeResult:
@@ -36,9 +39,14 @@ class RunHeader(Horizontal):
         # Without a number its column belongs to the text.
         self.query_one("#headline").display = False
 
-    def show(self, run: Run | None, seeds: int = 1) -> None:
-        """Show that run, which stands for so many runs of its setting."""
-        self._run, self._seeds = run, seeds
+    def show(self, run: Run | None, row: Row | None = None, ink: str = "sky") -> None:
+        """Show a run, or the row of several runs for which it stands.
+
+        Args:
+            ink: the colour that its lines have in the panels.
+        """
+        self._run, self._row = run, row if row is not None and len(row.runs) > 1 else None
+        self._ink = ink
         self._update()
 
     def on_resize(self) -> None:
@@ -64,6 +72,8 @@ class RunHeader(Horizontal):
     def _headline(self) -> tuple[str, str]:
         if self._run is None or self._run.problem:
             return "", ""
+        if self._row is not None:
+            return _mean_of(self._row)
         label, value = headline(self._run)
         if value is None:
             return "", ""
@@ -81,16 +91,18 @@ class RunHeader(Horizontal):
             text.append(part, f"{'bold ' if bold else ''}{colour(ink, dark)}")
 
         width = max(self.size.width - (_HEADLINE if self._headline()[0] else 0) - 3, 20)
+        if self._row is not None and not run.problem:
+            for part in _of_row(self._row, run, self._ink, width):
+                add(*part)
+            return text
         if run.problem:
             add(run.id + "\n", bold=True)
             add(run.problem, "vermillion")
             return text
         what = run.algorithm if run.job == "train" else run.job
         add(run.task, bold=True)
-        add(f"  {what}", "sky", bold=True)
+        add(f"  {what}", self._ink, bold=True)
         add(f"  seed {run.seed}")
-        if self._seeds > 1:
-            add(f" of {self._seeds} runs", "muted")
         add(f"  {run.preset} {short_id(run.id)}" if run.preset else f"  {short_id(run.id)}", "muted")
         if not default_named(run):
             add(f"  {run.name}", "text")
@@ -151,4 +163,69 @@ def _finished(run: Run, width: int) -> str:
             words.append(f"{episodes} episodes")
     if isinstance(wall := result.get("wall_s"), (int, float)):
         words.append(f"took {duration(float(wall))}")
+    return fitting(words, width)
+
+
+# --- of a row of several runs -----------------------------------------------------------------------------------------------------
+
+
+def _mean_of(row: Row) -> tuple[str, str]:
+    """The mean of the scores that its list row shows, with what it is."""
+    word, spread = score_of(row)
+    if spread is None:
+        return "", ""
+    error = f" ±{number(spread.std, 2)}" if spread.std is not None else ""
+    when = "final" if row.finished == len(row.runs) else "last"
+    label = f"{when} {word}{error}, n = {spread.n}"
+    return number(spread.mean).replace("−", "-"), label if len(label) <= _HEADLINE else label.removeprefix(f"{when} ")
+
+
+def _of_row(row: Row, lead: Run, ink: str, width: int) -> list[tuple[str, str, bool]]:
+    """Four rows: what, how many are in which state, what the run that stands for it does, progress of all."""
+    newest = row.newest
+    what = lead.algorithm if lead.job == "train" else lead.job
+    count = f"{len(row.seeds)} seeds" if len(row.seeds) == len(row.runs) else f"{len(row.runs)} runs"
+    parts = [
+        (newest.task, "text", True),
+        (f"  {what}", ink, True),
+        (f"  {count}", "text", False),
+        (f"  {seeds_text(row.seeds)}", "muted", False),
+        (f"  {newest.preset}", "muted", False),
+    ]
+    if not all(default_named(run) for run in row.runs):
+        parts.append((f"  {title(row)}", "text", False))
+    shared = [tag for tag in newest.tags if all(tag in run.tags for run in row.runs)]
+    parts += [(f"  #{tag}", "green", False) for tag in shared]
+    between = "\n"
+    for state, number_in in row.states:
+        glyph, own = STATES[state.value]
+        parts.append((f"{between}{glyph} {number_in} {state.value}", own, True))
+        between = "  "
+    parts.append(("\n", "text", False))
+    said = f"s{lead.seed} "
+    if lead.reason:
+        parts += [(said, "muted", False), (cut(lead.reason, width - len(said)), "text", False)]
+    elif lead.state.value == "finished":
+        parts.append((_scores(row, width), "muted", False))
+    elif lead.state.value == "queued":
+        parts.append(("waits to be started", "muted", False))
+    else:
+        parts += [(f"{said}{lead.stage}", "text", False), (f"  {lead.summary.get('detail') or ''}", "muted", False)]
+        if alert := lead.summary.get("alert"):
+            parts.append((f"  ! {alert}", "yellow", False))
+    done, left = bar(row.progress, min(max(width - 42, 6), 40))
+    parts += [
+        ("\n" + done, STATES[lead.state.value][1], False),
+        (left, "faint", False),
+        (f" {row.progress * 100:3.0f} %", "text", False),
+    ]
+    if row.eta_s is not None and lead.state.value in ("running", "paused"):
+        parts.append((f"  {duration(row.eta_s)} left", "text", False))
+    return parts
+
+
+def _scores(row: Row, width: int) -> str:
+    """Each seed's number, as far as they fit."""
+    runs = sorted(row.runs, key=lambda run: (run.seed, run.id))
+    words = [f"s{run.seed} {number(value)}" for run in runs if (value := headline(run)[1]) is not None]
     return fitting(words, width)

@@ -53,6 +53,17 @@ def place_of(path: Path) -> str:
     return "~" + text[len(home) :] if text.startswith(home + os.sep) else text
 
 
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Rising seeds in short: 0–2 7."""
+    parts: list[str] = []
+    for i, seed in enumerate(seeds):
+        if i and seed == seeds[i - 1] + 1:
+            parts[-1] = f"{parts[-1].partition('–')[0]}–{seed}"
+        else:
+            parts.append(str(seed))
+    return " ".join(parts)
+
+
 def short_id(run_id: str) -> str:
     """The last word of an id, which `mopo` takes for the whole."""
     return run_id.rsplit("-", 1)[-1]

@@ -134,14 +134,14 @@ def test_an_experiment_is_valid_and_other_tables_survive_an_edit(mopo: Command, 
 def test_keys_of_the_app_are_set_checked_and_no_run_minds_them(mopo: Command, tmp_path: Path) -> None:
     file = tmp_path / "mopo.toml"
     file.touch()
-    assert mopo("config", "set", "keys.dashboard.stop", "x").returncode == 0
-    assert file.read_text() == '[keys.dashboard]\nstop = "x"\n'
+    assert mopo("config", "set", "keys.dashboard.stop", "X").returncode == 0
+    assert file.read_text() == '[keys.dashboard]\nstop = "X"\n'
     assert mopo("config", "validate", "mopo.toml").stdout == "mopo.toml: valid\n"
     assert mopo("config", "show", "seed").returncode == 0
     refused = mopo("config", "set", "keys.dashboard.stop", "p")
     assert refused.returncode == 2
     assert refused.stderr == f"mopo: {file}: keys.dashboard.stop: p is dashboard.pause's, too; Stop stays on s\n"
-    assert file.read_text() == '[keys.dashboard]\nstop = "x"\n'
+    assert file.read_text() == '[keys.dashboard]\nstop = "X"\n'
     file.write_text('[keys.dashboard]\nstpo = "x"\nstop = "p"\n')
     done = mopo("config", "validate", "mopo.toml")
     assert (done.returncode, done.stderr) == (2, "")

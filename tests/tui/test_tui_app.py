@@ -28,7 +28,7 @@ async def test_moving_the_cursor_shows_that_run(app: MopoApp) -> None:
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await settled(pilot, app)
         assert "epoch 63/100" in text_of(app)  # of the three seeds the one that runs
-        assert "seed 1 of 3 runs" in text_of(app)
+        assert "ant-angle  mopo  3 seeds  0–2  quick" in text_of(app)
         await pilot.press("l", "j", "j", "j")
         await settled(pilot, app)
         assert "waits to be started" in text_of(app)
@@ -188,7 +188,7 @@ async def test_log_scale_is_switched(app: MopoApp) -> None:
         await settled(pilot, app)
         chart = app.screen.query_one("#dynamics", Chart)
         assert chart.plot.y_log
-        await pilot.press("L")
+        await pilot.press("1", "L")
         assert not chart.plot.y_log
 
 

@@ -99,25 +99,25 @@ def test_what_cannot_be_a_key_is_one_line_and_the_table_stands(said: str, proble
 
 
 def test_two_keys_change_places_and_a_key_that_went_away_is_free() -> None:
-    configured('[keys.dashboard]\nstop = "p"\npause = "s"\ntag = "e"\nnote = ["x", "ctrl+e"]\n')
+    configured('[keys.dashboard]\nstop = "p"\npause = "s"\ntag = "e"\nnote = ["X", "ctrl+e"]\n')
     keys = load()
     assert keys.problems == ()
     assert keys.keymap == {
         "dashboard.stop": "p",
         "dashboard.pause": "s",
         "dashboard.tag": "e",
-        "dashboard.note": "x,ctrl+e",
+        "dashboard.note": "X,ctrl+e",
     }
-    assert (keys.shown("dashboard.note"), keys.all_shown(BY_ID["dashboard.note"])) == ("x", "x ^e")
+    assert (keys.shown("dashboard.note"), keys.all_shown(BY_ID["dashboard.note"])) == ("X", "X ^e")
 
 
 def test_who_took_the_key_of_an_action_that_goes_back_goes_back_too() -> None:
-    file = configured('[keys.dashboard]\nstop = "p"\npause = "x"\nnote = "x"\n')
+    file = configured('[keys.dashboard]\nstop = "p"\npause = "X"\nnote = "X"\n')
     keys = load()
     assert keys.changed == {}
     assert [line.removeprefix(f"{file}: keys.dashboard.") for line in keys.problems] == [
-        "pause: x is dashboard.note's, too; Pause stays on p",
-        "note: x is dashboard.pause's, too; Note stays on e",
+        "pause: X is dashboard.note's, too; Pause stays on p",
+        "note: X is dashboard.pause's, too; Note stays on e",
         "stop: p is dashboard.pause's, too; Stop stays on s",
     ]
 
@@ -211,5 +211,5 @@ def test_the_readmes_example_is_as_it_says() -> None:
     assert found is not None
     file = configured(found[1])
     keys = load()
-    assert keys.keymap == {"dashboard.stop": "x", "dashboard.queue": "w,f6", "list.down": "down,ctrl+n"}
+    assert keys.keymap == {"dashboard.stop": "X", "dashboard.queue": "w,f6", "list.down": "down,ctrl+n"}
     assert keys.problems == (f"{file}: keys.list.up: p is dashboard.pause's there, too; Up stays on ↑ k",)

@@ -9,7 +9,7 @@ import numpy as np
 from mopo_tui.run_view import RunView
 from mopo_tui.widgets.palette import SERIES, Stroke
 from mopo_tui.widgets.panels.metrics import measured_of, metric_curve, newest, one_metric, overlaid, stroke_glyph
-from mopo_tui.widgets.panels.options import DEFAULT, FROM_ZERO, Legend, Options, Panel, axis_of
+from mopo_tui.widgets.panels.options import DEFAULT, FROM_ZERO, Legend, Options, Panel, axes, axis_of
 from mopo_tui.widgets.panels.why_empty import why_empty
 from mopo_tui.widgets.plot import Band, Line, Plot
 from mopo_tui.widgets.scale import number
@@ -45,7 +45,8 @@ def calibration(groups: Sequence[Group], options: Options = DEFAULT) -> Panel:
         plot = Plot(
             lines, bands=bands, legend=legend, x_span=FROM_ZERO, empty=empty, x_title=AXES[axis], x_unit=x_unit(axis)
         )
-        return Panel(plot, "Discounted return: model against reality", _honesty(groups))
+        title, short = "Discounted return: model against reality", "Model against reality"
+        return Panel(plot, title, _honesty(groups), short, axes("calibration"), metric=shown)
     if shown == "calibration/open_loop":
         lines, bands, legend = _open_loop(groups, axis, options)
         plot = Plot(
@@ -53,9 +54,9 @@ def calibration(groups: Sequence[Group], options: Options = DEFAULT) -> Panel:
             empty=empty, x_title=AXES[axis],
         x_unit=x_unit(axis),
         )  # fmt: skip
-        return Panel(plot, "Open-loop error of the model", _honesty(groups))
-    plot, title = one_metric(shown, groups, axis, options)
-    return Panel(plot, title, _honesty(groups))
+        title, short = "Open-loop error of the model", "Open-loop error"
+        return Panel(plot, title, _honesty(groups), short, axes("calibration"), logs=True, metric=shown)
+    return one_metric(shown, groups, options, "calibration", _honesty(groups))
 
 
 def _side_by_side(

@@ -10,7 +10,7 @@ from mopo_tui.manager import Run
 from mopo_tui.run_view import LOSS, RunView
 from mopo_tui.widgets.palette import SERIES
 from mopo_tui.widgets.panels.metrics import overlaid
-from mopo_tui.widgets.panels.options import DEFAULT, FROM_ZERO, Legend, Options, Panel, axis_of
+from mopo_tui.widgets.panels.options import DEFAULT, FROM_ZERO, Legend, Options, Panel, axes, axis_of
 from mopo_tui.widgets.panels.why_empty import why_empty
 from mopo_tui.widgets.plot import Band, Line, Mark, Plot
 from mopo_tui.widgets.scale import number
@@ -41,7 +41,7 @@ def dynamics(groups: Sequence[Group], options: Options = DEFAULT) -> Panel:
         x_title=AXES[axis],
         x_unit=x_unit(axis),
     )
-    return Panel(plot, title, numbers)
+    return Panel(plot, title, numbers, "Validation loss", axes("dynamics"), logs=True)
 
 
 def _members(view: RunView, axis: str, options: Options) -> tuple[list[Line], list[Mark], Legend, tuple[str, ...]]:

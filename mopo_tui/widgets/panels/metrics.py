@@ -10,7 +10,7 @@ from engine.record import METRIC_TABLE, metric
 from mopo_tui.manager import Run
 from mopo_tui.run_view import RunView
 from mopo_tui.widgets.palette import Stroke
-from mopo_tui.widgets.panels.options import FROM_ZERO, Legend, Options
+from mopo_tui.widgets.panels.options import FROM_ZERO, Legend, Options, Panel, axes, axis_of
 from mopo_tui.widgets.plot import Band, Line, Plot, Vertical
 from mopo_tui.widgets.scale import number
 from mopo_tui.widgets.seeds import AXES, Curve, Extract, Group, lasts, spread, update_at, values, x_of, x_unit
@@ -76,8 +76,11 @@ def newest(groups: Sequence[Group], label: str, name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def one_metric(name: str, groups: Sequence[Group], axis: str, options: Options) -> tuple[Plot, str]:
-    """Any metric of the table."""
+def one_metric(
+    name: str, groups: Sequence[Group], options: Options, panel_name: str, numbers: tuple[str, ...] = ()
+) -> Panel:
+    """Any metric of the table, as the panel of that name shows it."""
+    axis = axis_of(panel_name, options)
     entry = metric(name)
     label = name.split("/")[1].replace("_", " ")
     lines, bands, legend = overlaid(groups, metric_curve(name, axis), label, options)
@@ -94,7 +97,11 @@ def one_metric(name: str, groups: Sequence[Group], axis: str, options: Options) 
         x_unit=x_unit(axis),
     )
     title = entry.about if entry is not None else label
-    return plot, title[:1].upper() + title[1:]
+    return Panel(plot, _capital(title), numbers, _capital(label), axes(panel_name), logs=True, metric=name)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def stage_changes(groups: Sequence[Group], axis: str) -> list[Vertical]:
@@ -108,7 +115,7 @@ def stage_changes(groups: Sequence[Group], axis: str) -> list[Vertical]:
             place = _place(view, axis, step)
             if np.isfinite(place):
                 places.add(round(place, 6))
-    return [Vertical(places.pop(), "stage 2", "purple")] if len(places) == 1 else []
+    return [Vertical(places.pop(), "stage 2")] if len(places) == 1 else []
 
 
 def _place(view: RunView, axis: str, step: float) -> float:

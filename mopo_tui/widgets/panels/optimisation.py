@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engine.record import METRIC_TABLE
 from mopo_tui.widgets.panels.metrics import measured_of, newest, one_metric
-from mopo_tui.widgets.panels.options import DEFAULT, Options, Panel, axis_of
+from mopo_tui.widgets.panels.options import DEFAULT, Options, Panel
 from mopo_tui.widgets.panels.why_empty import why_empty
 from mopo_tui.widgets.plot import Plot
 from mopo_tui.widgets.scale import number
@@ -29,8 +29,8 @@ def optimisation(groups: Sequence[Group], options: Options = DEFAULT) -> Panel:
         return Panel(Plot(empty=why_empty(groups, "policy epoch")), "Optimisation")
     if shown == "gate":
         return _gate(groups)
-    plot, title = one_metric(shown, groups, axis_of("optimisation", options), options)
-    return Panel(plot, title, newest(groups, shown.split("/")[1].replace("_", " "), shown))
+    numbers = newest(groups, shown.split("/")[1].replace("_", " "), shown)
+    return one_metric(shown, groups, options, "optimisation", numbers)
 
 
 def _gate(groups: Sequence[Group]) -> Panel:
@@ -46,4 +46,4 @@ def _gate(groups: Sequence[Group]) -> Panel:
                     for entry in METRIC_TABLE
                     if entry.panel == "gate" and (value := view.last(entry.name)) is not None
                 ]
-    return Panel(Plot(words=words, empty="the gate has not decided yet"), "The gate between the stages")
+    return Panel(Plot(words=words, empty="the gate has not decided yet"), "The gate between the stages", metric="gate")

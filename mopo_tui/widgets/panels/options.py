@@ -12,11 +12,27 @@ Legend = tuple[tuple[str, str, str], ...]
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """A plot with a title and the most important numbers below it, most important first: as many are shown as fit."""
+    """A plot with a title and the most important numbers below it, most important first: as many are shown as fit.
+
+    Attributes:
+        short: the title where there is little room; empty where it has no shorter one.
+        axes: the x axes that it can have, its own choice first; empty where x is what it is.
+        logs: whether `Options.log` changes anything.
+        metric: which of `choices` it shows; empty without a choice.
+    """
 
     plot: Plot
     title: str
     numbers: tuple[str, ...] = ()
+    short: str = ""
+    axes: tuple[str, ...] = ()
+    logs: bool = False
+    metric: str = ""
+
+    @property
+    def smooths(self) -> bool:
+        """Whether `Options.smoothing` changes anything: there are lines."""
+        return bool(self.axes) and not self.plot.is_empty
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@ from engine.tasks import TASKS
 from mopo_tui.manager import Run
 from mopo_tui.run_view import RunView
 from mopo_tui.widgets.palette import Stroke
-from mopo_tui.widgets.panels.metrics import metric_curve, newest, overlaid, stage_changes
-from mopo_tui.widgets.panels.options import DEFAULT, FROM_ZERO, Options, Panel, axis_of
+from mopo_tui.widgets.panels.metrics import metric_curve, newest, overlaid, stage_changes, stroke_glyph
+from mopo_tui.widgets.panels.options import DEFAULT, FROM_ZERO, Options, Panel, axes, axis_of
 from mopo_tui.widgets.panels.why_empty import why_empty
 from mopo_tui.widgets.plot import Line, Plot, Reference, RightAxis
 from mopo_tui.widgets.scale import whole
 from mopo_tui.widgets.seeds import AXES, Group, spread, x_unit
+
+_TRAINING_AXES = ("step", "time")
 
 
 def score(groups: Sequence[Group], options: Options = DEFAULT) -> Panel:
@@ -27,19 +29,19 @@ def score(groups: Sequence[Group], options: Options = DEFAULT) -> Panel:
 
 
 def _references(view: RunView, scaled: bool) -> list[Reference]:
-    """The returns against which a run is read, in per cent where there is a scale."""
+    """The returns against which a run is read, in per cent where there is a scale. Colours are for runs: these have their names."""
     found = []
-    for name, label, short, ink in (
-        ("batch_best", "batch best", "best", "green"),
-        ("do_nothing", "do-nothing", "nothing", "vermillion"),
-        ("batch_mean", "batch mean", "mean", "yellow"),
-        ("random", "random", "random", "muted"),
+    for name, label, short in (
+        ("batch_best", "batch best", "best"),
+        ("do_nothing", "do-nothing", "nothing"),
+        ("batch_mean", "batch mean", "mean"),
+        ("random", "random", "random"),
     ):
         value = view.reference(name)
         if value is not None and scaled:
             value = view.normalized(value)
         if value is not None:
-            found.append(Reference(value, f"{label} {whole(value)}", short, ink))
+            found.append(Reference(value, f"{label} {whole(value)}", short))
     return found
 
 
@@ -50,13 +52,13 @@ def _published(run: Run, unit: str) -> list[Reference]:
     if found is None or found.unit != unit:
         return []
     if "D4RL" in found.data:
-        return [Reference(found.value, f"published {found.value:g} ({found.data})", found.data, "purple")]
-    return [Reference(found.value, f"paper {whole(found.value)}, its data", "paper", "purple")]
+        return [Reference(found.value, f"published {found.value:g} ({found.data})", found.data, "text")]
+    return [Reference(found.value, f"paper {whole(found.value)}, its data", "paper", "text")]
 
 
 def _normalized(groups: Sequence[Group], options: Options) -> Panel:
     axis = axis_of("score", options)
-    run, view = groups[0].read[0]
+    (run, view), stroke = groups[0].read[0], groups[0].stroke
     zero, one = view.normalized(0.0), view.normalized(1.0)
     lines, bands, legend = overlaid(groups, metric_curve("eval/normalized_score", axis), "score", options)
     references = [Reference(100.0, "100"), *_references(view, True), *_published(run, "normalized")]
@@ -73,7 +75,7 @@ def _normalized(groups: Sequence[Group], options: Options) -> Panel:
         x_span=FROM_ZERO,
         y_title="score",
         right=right,
-        legend=legend or (("━", "sky", "score in the real environment"),),
+        legend=legend or ((stroke_glyph(stroke), stroke.ink, "score in the real environment"),),
         empty=why_empty(groups, "evaluation"),
         x_title=AXES[axis],
         x_unit=x_unit(axis),
@@ -81,7 +83,7 @@ def _normalized(groups: Sequence[Group], options: Options) -> Panel:
     numbers = newest(groups, "score", "eval/normalized_score")
     if len(groups) == 1:
         numbers += newest(groups, "return", "eval/return")
-    return Panel(plot, "Normalized score", numbers)
+    return Panel(plot, "Normalized score", numbers, axes=axes("score"))
 
 
 def _raw(groups: Sequence[Group], options: Options) -> Panel:
@@ -90,11 +92,11 @@ def _raw(groups: Sequence[Group], options: Options) -> Panel:
     lines, bands, legend = overlaid(groups, metric_curve("eval/return", axis), "return", options)
     numbers = newest(groups, "return", "eval/return")
     if len(groups) == 1 and groups[0].single and "eval/progress" in view.series:
-        progress, _ = spread(
-            groups[0], metric_curve("eval/progress", axis), "progress", stroke=Stroke("blue", "dotted")
-        )
+        own = groups[0].stroke
+        dim = Stroke(f"{own.ink} dim", "dotted")
+        progress, _ = spread(groups[0], metric_curve("eval/progress", axis), "progress", stroke=dim)
         lines = [*(_without_marks(line) for line in progress), *lines]
-        legend = (("━", "sky", "return"), ("┈", "blue", "progress"))
+        legend = ((stroke_glyph(own), own.ink, "return"), (stroke_glyph(dim), dim.ink, "progress"))
         numbers += newest(groups, "progress", "eval/progress")
     nothing = view.reference("do_nothing")
     if nothing is not None and len(groups) == 1:
@@ -110,7 +112,7 @@ def _raw(groups: Sequence[Group], options: Options) -> Panel:
         x_title=AXES[axis],
         x_unit=x_unit(axis),
     )
-    return Panel(plot, "Return in the real environment", numbers)
+    return Panel(plot, "Return in the real environment", numbers, "Return", axes("score"))
 
 
 def _without_marks(line: Line) -> Line:
@@ -118,7 +120,7 @@ def _without_marks(line: Line) -> Line:
 
 
 def _training_return(groups: Sequence[Group], options: Options) -> Panel:
-    axis = options.x if options.x in ("step", "time") else "step"
+    axis = options.x if options.x in _TRAINING_AXES else _TRAINING_AXES[0]
     run, _ = groups[0].read[0]
     waits = run.state in ("queued", "running", "paused")
     lines, bands, legend = overlaid(groups, metric_curve("train/return", axis), "return", options)
@@ -132,4 +134,5 @@ def _training_return(groups: Sequence[Group], options: Options) -> Panel:
         x_title=AXES[axis],
         x_unit=x_unit(axis),
     )
-    return Panel(plot, "Return of training episodes", newest(groups, "return", "train/return"))
+    numbers = newest(groups, "return", "train/return")
+    return Panel(plot, "Return of training episodes", numbers, "Training return", _TRAINING_AXES)

@@ -9,7 +9,7 @@ import numpy as np
 from engine.record import histogram_edges
 from mopo_tui.run_view import RunView
 from mopo_tui.widgets.panels.metrics import metric_curve, overlaid, stage_changes
-from mopo_tui.widgets.panels.options import DEFAULT, FROM_ZERO, Legend, Options, Panel, axis_of
+from mopo_tui.widgets.panels.options import DEFAULT, FROM_ZERO, Legend, Options, Panel, axes, axis_of
 from mopo_tui.widgets.panels.why_empty import why_empty
 from mopo_tui.widgets.plot import Heat, Histogram, Plot, Reference
 from mopo_tui.widgets.scale import PERCENT, Floats, number
@@ -32,7 +32,7 @@ def uncertainty(groups: Sequence[Group], options: Options = DEFAULT) -> Panel:
         legend += (("▒", "muted", "data"),)
     for group in groups:
         if (rolled := _summed([view for _, view in group.read], "rollout")) is not None:
-            ink = group.stroke.ink if len(groups) > 1 else "orange"
+            ink = group.stroke.ink
             label = group.label if len(groups) > 1 else "rollouts"
             histograms.append(Histogram(label, _EDGES, _shares(rolled), ink))
             legend += (("━", ink, label),)
@@ -49,7 +49,7 @@ def uncertainty(groups: Sequence[Group], options: Options = DEFAULT) -> Panel:
         legend=legend,
         empty=why_empty(groups, "model rollout", needs_model=True),
     )
-    return Panel(plot, _penalised("Uncertainty", groups), numbers)
+    return Panel(plot, _penalised("Uncertainty", groups), numbers, "Uncertainty")
 
 
 def _penalised(title: str, groups: Sequence[Group]) -> str:
@@ -106,7 +106,7 @@ def _over_time(groups: Sequence[Group], options: Options) -> Panel:
             x_title=AXES[axis],
             x_unit=x_unit(axis),
         )
-        return Panel(plot, title, _uncertain(groups))
+        return Panel(plot, title, _uncertain(groups), "Uncertainty over time", axes("uncertainty"), logs=True)
     heat = _heat([view for _, view in groups[0].read])
     references = []
     for name, label in (("uncertainty/data_p50", "data p50"), ("uncertainty/data_p95", "data p95")):
@@ -125,7 +125,7 @@ def _over_time(groups: Sequence[Group], options: Options) -> Panel:
         legend=ramp,
         empty=empty,
     )
-    return Panel(plot, title, _uncertain(groups))
+    return Panel(plot, title, _uncertain(groups), "Uncertainty over time")
 
 
 def _heat(views: Sequence[RunView]) -> Heat | None:
