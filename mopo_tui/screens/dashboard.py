@@ -17,6 +17,7 @@ from mopo_tui.deeds import DEEDS, all_called, fitting_runs, rename, renote, reta
 from mopo_tui.manager import Run, trash
 from mopo_tui.manager.rows import title
 from mopo_tui.manager.state import RunState
+from mopo_tui.marks import LEAST_COMPARED, MOST_MARKED, Marks, comparable, kept, run_ids, toggled
 from mopo_tui.poller import Arrangement
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
@@ -26,12 +27,11 @@ from mopo_tui.widgets.palette import Stroke
 from mopo_tui.widgets.panel_board import PanelBoard
 from mopo_tui.widgets.prompt import Prompt
 from mopo_tui.widgets.run_header import RunHeader
-from mopo_tui.widgets.run_list import Entry, RunList
+from mopo_tui.widgets.run_list import Entry, RunList, key_of
 from mopo_tui.widgets.seeds import Group
 from mopo_tui.widgets.top_line import TopLine
 from mopo_tui.widgets.words import cut, title_of
 
-MOST_MARKED = 2
 _TOGETHER_SECONDS = 0.15  # within which the news of a row's seeds are drawn together
 WIDE = 100  # columns from which list and panels stand side by side
 
@@ -60,7 +60,7 @@ class Dashboard(RunsScreen):
         self._start_with = start_with
         self._came_back = start_with is not None
         self._redraw: Timer | None = None
-        self.marked: tuple[str, ...] = ()
+        self.marked: Marks = ()
         self._asked_for: Arrangement | None = None
         self._asked_about: tuple[Run, ...] = ()  # the runs whose name, tags or note the prompt asks for
         self._asked_tags: list[str] = []
@@ -105,9 +105,9 @@ class Dashboard(RunsScreen):
 
     def show_runs(self, runs: Sequence[Run]) -> None:
         there = {run.id for run in runs}
-        self.marked = tuple(m for m in self.marked if m in there)
         overview = self.mopo.overview
-        self.runs.show(overview.rows, self.marked, overview.told)
+        self.marked = kept(self.marked, runs, {key_of(row): row.runs for row in overview.rows})
+        self.runs.show(overview.rows, run_ids(self.marked), overview.told)
         self._show_arrangement()
         self.set_class(bool(runs) and not overview.rows, "-none-fits")
         self.set_class(not runs and self.mopo.looked, "-empty")
@@ -222,11 +222,11 @@ class Dashboard(RunsScreen):
             case "back":
                 return run is not None and (in_panels or self.board.zoomed)
             case "mark":
-                return run is not None and not run.problem
+                return any(comparable(each) for each in self.runs.selected)
             case "new" | "restore" | "queue" | "data":
                 return not self.mopo.store.read_only
             case "compare":
-                return len(self.marked) == MOST_MARKED
+                return len(self.marked) >= LEAST_COMPARED
             case "filter" | "sort":
                 return bool(self.mopo.runs)
             case name if name in DEEDS:
@@ -318,24 +318,23 @@ class Dashboard(RunsScreen):
         self.mopo.watch_shown()
 
     def action_mark(self) -> None:
-        """Mark the chosen run, or unmark it."""
-        run, here = self.runs.chosen, {each.id for each in self.runs.selected}
-        if run is None:
+        """Mark the chosen run, or all of a row, or unmark it."""
+        entry = self.runs.entry
+        if entry is None:
             return
-        if here & set(self.marked):
-            self.marked = tuple(m for m in self.marked if m not in here)
-        elif len(self.marked) == MOST_MARKED:
+        marks = toggled(self.marked, entry.key, self.runs.selected, whole=not entry.under)
+        if marks is None:
             self.notify(
-                "Two runs are marked already: press c to compare them, or unmark one with space.", severity="warning"
+                f"{MOST_MARKED} are marked already: press c to compare them, or unmark one with space.",
+                severity="warning",
             )
             return
-        else:
-            self.marked = (*self.marked, run.id)
-        self.runs.show(self.mopo.overview.rows, self.marked)
+        self.marked = marks
+        self.runs.show(self.mopo.overview.rows, run_ids(marks))
         self.refresh_bindings()
 
     def action_compare(self) -> None:
-        """The marked runs side by side."""
+        """What is marked, side by side."""
         from mopo_tui.screens.compare import CompareScreen
 
         self.app.push_screen(CompareScreen(self.marked))

@@ -54,21 +54,6 @@ async def test_the_app_opens_on_a_named_run(finished_store: Store) -> None:
         assert "published 72.1 (D4RL v2)" in text
 
 
-async def test_a_third_mark_says_why_not(app: MopoApp) -> None:
-    async with app.run_test(size=WIDE, notifications=True) as pilot:
-        await settled(pilot, app)
-        dashboard = app.screen
-        assert isinstance(dashboard, Dashboard)
-        await pilot.press("space", "c")
-        assert app.screen is dashboard  # one mark is not enough
-        await pilot.press("j", "space", "j", "space")
-        assert len(dashboard.marked) == 2
-        await until(pilot, lambda: "Two runs are marked already" in text_of(app))
-        await pilot.press("k", "space", "j", "space")
-        by_name = {run.id[-4:]: run.id for run in app.runs}
-        assert dashboard.marked == (by_name["k3v9"], by_name["t5j1"])
-
-
 async def test_compared_runs_share_their_axes(app: MopoApp) -> None:
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await settled(pilot, app)
