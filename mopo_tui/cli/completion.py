@@ -1,7 +1,7 @@
 """What the shell offers for a half-typed word, and `mopo completion`, which prints the script that makes it ask.
 
 The shell takes what it is offered for part of the command line, and zsh even runs it through `eval`: so only words of harmless
-characters are offered. A run with another name is offered by its id.
+characters are offered (= and ~ mean something at a word's beginning). A run with another name is offered by its id.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Annotated
 
 import typer
 
-_HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@%+-]*")
+_HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@%+=-]*")
 SHELLS = ("bash", "zsh", "fish")
+_ZSH_END = "compdef _mopo_completion mopo"
 
 
 def complete_run(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -97,4 +98,7 @@ def completion(
 
     if shell not in SHELLS:
         raise StoreError(f"no completion for {shell!r}: one of {', '.join(SHELLS)}")
-    print(get_completion_script(prog_name="mopo", complete_var="_MOPO_COMPLETE", shell=shell))
+    script = get_completion_script(prog_name="mopo", complete_var="_MOPO_COMPLETE", shell=shell)
+    # zsh reads a file _mopo of $fpath when the first completion is asked for: that one must be answered, too.
+    begun = f'if [[ $funcstack[1] == _mopo ]]; then _mopo_completion "$@"; else {_ZSH_END}; fi'
+    print(script.replace(_ZSH_END, begun))

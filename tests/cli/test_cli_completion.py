@@ -70,7 +70,7 @@ def test_a_renamed_run_goes_by_its_new_name_at_once(complete: Complete, mopo: Co
 
 
 def test_nothing_that_a_shell_might_run_is_offered(complete: Complete, make_run: Callable[..., Run]) -> None:
-    names = ("$(touch x)", "a;b", "`x`", "two words", "*", "-rf", 'a"b', "a'b", "näher")
+    names = ("$(touch x)", "a;b", "`x`", "two words", "*", "-rf", 'a"b', "a'b", "näher", "=ls", "~root")
     runs = [make_run(name) for name in names]
     offered = complete("mopo show ")
     assert offered == ["latest", *(run.id for run in reversed(runs))]
@@ -117,13 +117,19 @@ def test_the_script_of_a_shell(mopo: Command, shell: str) -> None:
     assert (wrong.returncode, "bash, zsh, fish" in wrong.stderr) == (2, True)
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_completes_a_run(make_run: Callable[..., Run], environment: dict[str, str], tmp_path: Path) -> None:
-    make_run("mine")
+@pytest.fixture
+def shell_environment(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """An environment in which a shell finds `mopo`."""
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "mopo"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m mopo_tui.cli "$@"\n')
     program.chmod(0o755)
+    return environment | {"PATH": f"{tmp_path / 'bin'}:{environment['PATH']}"}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_a_run(make_run: Callable[..., Run], shell_environment: dict[str, str], tmp_path: Path) -> None:
+    make_run("mine")
     script = """
 source <(mopo completion bash)
 COMP_WORDS=(mopo show mi) COMP_CWORD=2
@@ -131,8 +137,37 @@ _mopo_completion mopo
 echo "${COMPREPLY[@]}"
 complete -p mopo
 """
-    path = {"PATH": f"{tmp_path / 'bin'}:{environment['PATH']}"}
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment | path, cwd=tmp_path)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=shell_environment, cwd=tmp_path)
     assert done.stderr == ""
     assert done.stdout.splitlines()[0] == "mine"
     assert "_mopo_completion mopo" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_zsh_completes_a_run(make_run: Callable[..., Run], shell_environment: dict[str, str], tmp_path: Path) -> None:
+    make_run("swept-lr=0.001-s0")
+    # A terminal of its own, in which a person types the beginning of a name and the tabulator.
+    script = r"""
+mopo completion zsh > bin/_mopo
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "fpath=($PWD/bin \$fpath); autoload -Uz compinit; compinit -u -D; print COMP''LETES"
+zpty -r -m shell said '*COMPLETES*'
+zpty -w -n shell $'mopo show swep\t'
+zpty -r -m shell said '*t-lr=0.001-s0*'
+zpty -d shell
+print completed
+"""
+    done = subprocess.run(
+        ["zsh", "-f", "-c", script], capture_output=True, text=True, env=shell_environment, cwd=tmp_path, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("completed\n", "")
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+def test_fish_completes_a_run(make_run: Callable[..., Run], shell_environment: dict[str, str], tmp_path: Path) -> None:
+    make_run("mine")
+    script = "mopo completion fish | source; complete -C 'mopo show mi'; complete -C 'mopo run --task ant-an'"
+    done = subprocess.run(["fish", "-c", script], capture_output=True, text=True, env=shell_environment, cwd=tmp_path)
+    assert done.stderr == ""
+    assert done.stdout.split() == ["mine", "ant-angle"]
