@@ -6,11 +6,12 @@ import signal
 import time
 from types import FrameType
 
-from engine.record import CONTROL, Recorder
+from engine.record import CONTROL, Recorder, read_json
 
 POLL_SECONDS = 0.5
 PAUSED_POLL_SECONDS = 0.1
 PAUSE, PAUSED = "pause", "paused"  # below control/: the manager's request, and the answer while it is followed
+STOP_AFTER = "stop-after"  # below control/: {"update": policy updates after which the run ends, as if stopped then}
 
 
 class Stopped(Exception):
@@ -39,6 +40,12 @@ class StopRequests:
         self._pause, self._paused = (recorder.folder / CONTROL / name for name in (PAUSE, PAUSED))
         signal.signal(signal.SIGTERM, self._note)
         signal.signal(signal.SIGINT, self._note)
+
+    def after(self, update: int) -> None:
+        """Raise `Stopped` where the run was asked to end after so many policy updates; called when all of them is recorded."""
+        asked = (read_json(self._recorder.folder / CONTROL / STOP_AFTER) or {}).get("update")
+        if isinstance(asked, int) and update >= asked:
+            raise Stopped(143, f"stopped after {update} policy updates, as asked")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame

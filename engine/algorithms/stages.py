@@ -382,6 +382,7 @@ def improve_policy(
         t.seconds[stage] = earlier + time.perf_counter() - begun
         state = {f"agent/{k}": v for k, v in agent.state().items()}
         t.keep_state(stage, epoch, state | {f"batches/{k}": v for k, v in batches.state().items()})
+        t.stop.after(recorder.update)
 
     final = snapshot(agent, **provenance(t, epochs))
     final.save(t.folder / CHECKPOINTS / FINAL)

@@ -23,7 +23,7 @@ def reproduce(
     run: RunArgument,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", min=1, help="Ask the run to stop after so many policy epochs: a short check."),
+        typer.Option("--epochs", min=1, help="Only the first policy epochs: a short check."),
     ] = None,
     against: Annotated[
         str | None, typer.Option("--against", metavar="RUN2", help="Compare with this run; run nothing.")
@@ -50,8 +50,11 @@ def reproduce(
         created = runs.create(config, name=name or f"{first.name[:90]} again", command=["mopo", *sys.argv[1:]])
         # As a later attempt of a run does: the engine takes over what stands there.
         record.write_json(created.folder / record.ENVIRONMENT, {"compute": arithmetic(first)})
-        updates = epochs * config.policy.updates_per_epoch if epochs is not None else None
-        second = _follow(runs, created, updates)
+        planned = config.policy.epochs + (config.mb2po.stage1_epochs if config.algorithm == "mb2po" else 0)
+        short = epochs is not None and epochs < planned
+        if epochs is not None and short:
+            runs.stop_after(created, epochs * config.policy.updates_per_epoch)
+        second = _follow(runs, created, short=short)
     elif epochs is not None or name is not None:
         raise StoreError("--against runs nothing: --epochs and --name have no meaning with it")
     else:
@@ -114,11 +117,10 @@ def _tell(run: Run, config: TrainConfig) -> None:
         output.narrate(f"dataset {status.id} is another one now: {then[:12]} then, {status.fingerprint[:12]} now")
 
 
-def _follow(store: Store, run: Run, updates: int | None) -> Run:
-    """Launch `run` and wait for its end, or for so many policy updates and their evaluation; Ctrl-C stops it."""
+def _follow(store: Store, run: Run, *, short: bool) -> Run:
+    """Launch `run` and wait for its end; Ctrl-C stops it. One that is `short` stops by itself."""
     from mopo_tui.cli import output
     from mopo_tui.cli.follow import LiveView, PlainView
-    from mopo_tui.manager.run import number_of
     from mopo_tui.manager.state import RunState
 
     if place := store.launch(run):
@@ -128,13 +130,8 @@ def _follow(store: Store, run: Run, updates: int | None) -> Run:
         )
     output.narrate(str(run.folder))
     view = LiveView() if sys.stderr.isatty() else PlainView()
-    stopped = False
     try:
         while not (now := store.run(run.id)).state.over:
-            # One update more: by then the evaluation of the last epoch wanted stands there whole.
-            if updates is not None and not stopped and (number_of(now.summary, "update") or 0) > updates:
-                store.stop(now)
-                stopped = True
             view.show(now)
             time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
@@ -143,7 +140,7 @@ def _follow(store: Store, run: Run, updates: int | None) -> Run:
         raise
     finally:
         view.end()
-    if now.state is not RunState.FINISHED and not stopped:
+    if now.state is not RunState.FINISHED and not (short and now.state is RunState.STOPPED):
         output.narrate(f"{now.id} {now.state.value}: {now.reason}")
     return now
 

@@ -15,6 +15,7 @@ from mopo_tui.manager.run import Run, number_of, read_run
 from mopo_tui.manager.state import (
     NOW_REQUEST,
     PAUSE_REQUEST,
+    STOP_AFTER_REQUEST,
     STOP_REQUEST,
     SUPERVISOR_LOCK,
     RunState,
@@ -94,7 +95,7 @@ def enqueue(queue: Queue, runs: Sequence[Run], command: Sequence[str]) -> None:
         while before is not None and not _ended(run.folder, before) and time.monotonic() < end:
             time.sleep(0.05)
         try:
-            for name in (STOP_REQUEST, PAUSE_REQUEST, NOW_REQUEST):
+            for name in (STOP_REQUEST, PAUSE_REQUEST, NOW_REQUEST, *([STOP_AFTER_REQUEST] if before else [])):
                 (run.folder / name).unlink(missing_ok=True)
             try:
                 on_finish.keep(run.folder, command)

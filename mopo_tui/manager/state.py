@@ -17,6 +17,7 @@ HEARTBEAT_MAX_AGE = 90.0  # seconds after which a run on another host counts as 
 # Below control/: requests of the manager, the engine's answer to one, the lock of a run's supervisor, and the mark of a run that
 # waits in the queue: {"after": the attempt that was its last one then}. The next attempt makes it void.
 STOP_REQUEST, PAUSE_REQUEST, PAUSED_MARK = "control/stop", "control/pause", "control/paused"
+STOP_AFTER_REQUEST = "control/stop-after"  # {"update": policy updates after which the run's first attempt ends}
 NOW_REQUEST = "control/now"  # to a supervisor that waits for a GPU: begin whether or not there is room
 QUEUED_MARK, SUPERVISOR_LOCK = "control/queued", "control/supervisor.lock"
 _TAIL_BYTES = 8192

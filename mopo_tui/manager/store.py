@@ -17,7 +17,7 @@ from mopo_tui.manager.errors import LaunchError, RunNotFound, StoreError
 from mopo_tui.manager.launcher import THIS_HOST, Launcher
 from mopo_tui.manager.queue import Queue
 from mopo_tui.manager.run import Run, read_run
-from mopo_tui.manager.state import PAUSE_REQUEST, QUEUED_MARK, STOP_REQUEST, RunState, clean
+from mopo_tui.manager.state import PAUSE_REQUEST, QUEUED_MARK, STOP_AFTER_REQUEST, STOP_REQUEST, RunState, clean
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -276,6 +276,20 @@ class Store:
             notes.forget(run.folder)
         elif not any(job.run_id == run.id for job in queue.claimed()):
             (run.folder / QUEUED_MARK).unlink(missing_ok=True)  # it said that it waits, and did not
+
+    def stop_after(self, run: Run, updates: int) -> None:
+        """Ask a run that has not begun to end after so many policy updates (of all its policy stages), evaluated and kept; it then
+        is stopped, and a later attempt goes on.
+
+        Raises:
+            StoreError: its folder cannot be written.
+        """
+        path = run.folder / STOP_AFTER_REQUEST
+        try:
+            path.parent.mkdir(exist_ok=True)
+            record.write_json(path, {"update": updates})
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
 
     def pause(self, run: Run) -> None:
         """Ask the engine of `run` to pause between two gradient steps. It keeps its memory and its slots.

@@ -157,7 +157,13 @@ def test_a_real_run_is_the_same_again(mopo: Command, store: Store) -> None:
     short = mopo("reproduce", "first", "--epochs", "1", "--json", OMP_NUM_THREADS="1")
     found = json.loads(short.stdout)
     assert found["identical"], found
-    assert {row["epoch"] for row in rows(store.run(found["b"])) if "eval/return" in row["m"]} >= {1}
+    assert [row["epoch"] for row in rows(store.run(found["b"])) if "eval/return" in row["m"]] == [1]
+    assert found["last_step"] == min(row["step"] for row in rows(store.run(found["a"])) if "eval/return" in row["m"])
+    # A later attempt goes on to the end.
+    resumed = mopo("resume", found["b"], OMP_NUM_THREADS="1")
+    assert resumed.returncode == 0, resumed.stderr
+    assert store.run(found["b"]).state.value == "finished"
+    assert json.loads(mopo("reproduce", "first", "--against", found["b"], "--json").stdout)["identical"]
 
 
 def test_ctrl_c_stops_the_run_that_was_begun(store: Store, environment: dict[str, str], tmp_path: Path) -> None:
