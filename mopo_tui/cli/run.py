@@ -99,9 +99,10 @@ def run(
     preset, the task, the defaults; --dry-run says which. Runs wait in a queue while all slots of this host are taken.
     """
     from engine.config import ConfigError, parse_setting
+    from mopo_tui.cli import output
     from mopo_tui.manager import Store, locations
     from mopo_tui.manager.experiment import Description, parse_seeds, parse_sweeps, plan
-    from mopo_tui.manager.new_run import finish_command
+    from mopo_tui.manager.new_run import finish_command, ignored
 
     layers: list[tuple[str, dict[str, Any]]] = []
     for setting in settings or []:
@@ -138,6 +139,8 @@ def run(
         threads=_threads(root, background),
     )
     finish = finish_command(on_finish)
+    for line in ignored([planned.resolved for planned in experiment.runs]):
+        output.narrate(f"mopo: {line}")
     if dry_run:
         if len(experiment.runs) > 1:
             _show_experiment(experiment, as_json)

@@ -105,10 +105,12 @@ def create_all(root: Path, experiment: Experiment, command: Sequence[str] = ()) 
     Raises:
         StoreError: as `create`.
     """
+    from mopo_tui.manager.new_run import ignored
+
     made: list[Run] = []
     try:
         for planned in experiment.runs:
-            made.append(  # noqa: PERF401  what was made before a failure is removed
+            made.append(
                 create(
                     root,
                     planned.resolved.config,
@@ -119,6 +121,12 @@ def create_all(root: Path, experiment: Experiment, command: Sequence[str] = ()) 
                     note=experiment.note,
                 )
             )
+            for line in ignored([planned.resolved]):
+                warn(made[-1], line)
+    except OSError as error:
+        for run in made:
+            shutil.rmtree(run.folder, ignore_errors=True)
+        raise StoreError(f"{root}: cannot write a run: {error.strerror}") from None
     except BaseException:
         for run in made:
             shutil.rmtree(run.folder, ignore_errors=True)
@@ -146,6 +154,12 @@ def create_again(root: Path, run: Run, command: Sequence[str] = ()) -> Run:
     return create(
         root, config, name=run.name, command=command, group=run.group, tags=run.tags, note=run.note, restarts=run.id
     )
+
+
+def warn(run: Run, message: str) -> None:
+    """Put a warning among the events of a run that has not begun."""
+    row = {"t": time.time(), "step": 0, "stage": "start", "kind": "alert", "message": message}
+    record.append_row(run.folder / record.EVENTS, row)
 
 
 def checked_name(name: str, what: str) -> str:

@@ -20,6 +20,7 @@ from engine.config import (
     resolve,
 )
 from engine.tasks import OWN_TASKS_VARIABLE
+from engine.used_keys import uses
 from mopo_tui.manager import locations, on_finish
 from mopo_tui.manager.identity import cores
 from mopo_tui.manager.on_finish import FINISH_VARIABLES
@@ -97,6 +98,30 @@ def _values(path: Path, *, named: bool) -> dict[str, Any]:
         )
     values = flatten({key: value for key, value in table.items() if key not in BESIDES})
     return {key: value for key, value in values.items() if not key.startswith("paths.")}
+
+
+def ignored(runs: Sequence[Resolved]) -> list[str]:
+    """One line for each setting that somebody gave for these very runs and that none of their algorithms reads.
+
+    What stands in ./mopo.toml or the person's own file is meant for all runs, and what another run had is not theirs.
+    """
+    general = (
+        "default",
+        "task ",
+        "preset ",
+        "algorithm ",
+        "all of ",
+        "like ",
+        *map(str, locations.configuration_files()),
+    )
+    lines = []
+    for key in runs[0].origins:
+        given = [run.origins[key] for run in runs if not run.origins[key].startswith(general)]
+        algorithms = dict.fromkeys(run.config.algorithm for run in runs)
+        if given and not any(uses(algorithm, key) for algorithm in algorithms):
+            do = "does" if len(algorithms) == 1 else "do"
+            lines.append(f"{key} ({given[0]}) changes nothing: {' and '.join(algorithms)} {do} not use it")
+    return lines
 
 
 def finish_command(given: str | None) -> tuple[str, ...]:

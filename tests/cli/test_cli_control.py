@@ -209,6 +209,20 @@ def test_ctrl_c_stops_a_whole_experiment(store: Store, environment: dict[str, st
     assert store.queue.waiting() == []
 
 
+def test_settings_that_change_nothing_are_said_and_stand_among_the_events(mopo: Command, store: Store) -> None:
+    said = "sac.discount (--set sac.discount) changes nothing: awac does not use it"
+    wanted = ("run", "--task", "hopper-random", "-p", "smoke", "-a", "awac", "--set", "sac.discount=0.9")
+    dry = mopo(*wanted, "--dry-run", "--json")
+    assert (dry.returncode, dry.stderr) == (0, f"mopo: {said}\n")
+    assert json.loads(dry.stdout)["config"]["sac.discount"] == 0.9
+    store.queue.set_slots(0)
+    done = mopo(*wanted, "-b")
+    assert done.returncode == 0
+    assert f"mopo: {said}\n" in done.stderr
+    events, _ = record.read_rows(store.run(done.stdout.strip()).folder / record.EVENTS)
+    assert [(event["kind"], event["message"]) for event in events] == [("alert", said)]
+
+
 def test_like_and_a_file_on_the_command_line(mopo: Command, make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = make_run("first")
     like = ("run", "--like", "first", "--set", "sac.discount=0.5", "--dry-run", "--json")

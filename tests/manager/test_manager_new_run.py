@@ -9,7 +9,7 @@ import pytest
 from engine.config import ConfigError, resolve
 from mopo_tui.manager import locations
 from mopo_tui.manager.datasets import dataset_status, datasets
-from mopo_tui.manager.new_run import cores, resolve_run
+from mopo_tui.manager.new_run import cores, ignored, resolve_run
 
 
 def test_precedence_and_origins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,3 +88,19 @@ def test_dataset_status_reads_the_manifest(tmp_path: Path, monkeypatch: pytest.M
     assert status.present
     assert (status.fingerprint, status.size, status.episodes) == ("abc", 5000, 7)
     assert [found.id for found in datasets()] == ["mopo/ant-angle/5k-v0"]
+
+
+def test_settings_that_an_algorithm_does_not_use_are_told_unless_they_are_meant_for_all_runs() -> None:
+    Path("mopo.toml").write_text("[sac]\nhidden = [32, 32]\n")
+    given = {"sac.discount": 0.9, "awac.discount": 0.9, "bc.lr": 1e-3, "seed": 3}
+
+    def told(*algorithms: str) -> list[str]:
+        return ignored([resolve_run([("--set", {"algorithm": each, **given})]) for each in algorithms])
+
+    end = "not use it"
+    assert told("mb2po") == [f"{key} (--set) changes nothing: mb2po does {end}" for key in ("sac.discount", "bc.lr")]
+    assert told("sac") == [f"{key} (--set) changes nothing: sac does {end}" for key in ("awac.discount", "bc.lr")]
+    assert told("mopo", "awac") == [f"bc.lr (--set) changes nothing: mopo and awac do {end}"]
+    # A whole configuration of another run's is not what somebody gave for this one.
+    like = resolve_run([("--set", {"algorithm": "awac"})], like=("like x", {"sac.discount": 0.9, "bc.lr": 1e-3}))
+    assert ignored([like]) == []
