@@ -243,7 +243,9 @@ class MopoApp(App[None]):
             (outcome.failed, f"{title}: not done", "error"),
         ):
             if said:
-                text = "\n".join(said[:_TOLD]) + (f"\nand {len(said) - _TOLD} more" if len(said) > _TOLD else "")
+                text = self.keys.said("\n".join(said[:_TOLD])) + (
+                    f"\nand {len(said) - _TOLD} more" if len(said) > _TOLD else ""
+                )
                 self.call_from_thread(self.notify, text, title=over, severity=severity, markup=False)
         self.poller.look()
 
@@ -273,8 +275,8 @@ class MopoApp(App[None]):
 
     def action_help(self) -> None:
         """What each key does."""
-        ids = (active.binding.id or "" for active in self.screen.active_bindings.values())
-        here = dict.fromkeys(name.partition(".")[0] for name in ids)
+        active = sorted(self.screen.active_bindings.values(), key=lambda each: each.node is not self.screen)
+        here = dict.fromkeys((each.binding.id or "").partition(".")[0] for each in active)
         self.push_screen(HelpScreen(here))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:

@@ -23,7 +23,7 @@ class Deed:
         fits: the states in which it can be done.
         do: does it with one run and says what happened, as the end of a sentence that begins with the run's name.
         verb: of the question before it; empty where it is done without asking.
-        about: what the question's second line says.
+        about: what the question's second line says; {dashboard.restore} stands for that action's key, here and in what `do` says.
         title: over the toast that follows.
     """
 
@@ -63,7 +63,7 @@ def _restart(store: Store, run: Run) -> str:
 
 def _delete(store: Store, run: Run) -> str:
     trash.remove(store, run)
-    return "lies in the trash; u brings it back"
+    return "lies in the trash; {dashboard.restore} brings it back"
 
 
 def _placed(place: int, started: str) -> str:
@@ -79,7 +79,11 @@ DEEDS: dict[str, Deed] = {
         ENDED, _restart, "Restarted", "Restart", "A new run from the beginning; the old one stays as it is."
     ),
     "delete": Deed(
-        ("queued", *ENDED, "unreadable"), _delete, "Deleted", "Delete", "It goes to the trash; u brings it back."
+        ("queued", *ENDED, "unreadable"),
+        _delete,
+        "Deleted",
+        "Delete",
+        "It goes to the trash; {dashboard.restore} brings it back.",
     ),
 }
 

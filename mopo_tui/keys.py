@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,6 +74,10 @@ class Keys:
     def shown(self, action_id: str) -> str:
         """How the first key of an action is written."""
         return written(self.of(BY_ID[action_id])[0], plain=self.plain)
+
+    def said(self, text: str) -> str:
+        """`text` with keys in place of actions: {dashboard.new} becomes a."""
+        return re.sub(r"\{(\w+\.\w+)\}", lambda found: self.shown(found[1]) if found[1] in BY_ID else found[0], text)
 
     def all_shown(self, action: Action) -> str:
         """How its keys are written, with blanks between."""

@@ -28,7 +28,7 @@ class HelpScreen(ModalScreen[None]):
     """All actions by place, and the meaning of the states' glyphs.
 
     Args:
-        here: the places whose keys count where help was asked for, the innermost first.
+        here: the places whose keys count where help was asked for, in this order.
     """
 
     BINDINGS = bindings("help")

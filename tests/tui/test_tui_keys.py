@@ -130,7 +130,7 @@ def test_the_projects_file_counts_more_than_the_persons_own(tmp_path: Path) -> N
 
 async def test_own_keys_work_and_stand_in_footer_help_palette_and_question(finished_store: Store) -> None:
     configured(
-        '[keys.dashboard]\nqueue = "w"\nnew = "f2"\n[keys.list]\ndown = "x"\n[keys.everywhere]\nhelp = "H"\n'
+        '[keys.dashboard]\nqueue = "w"\nnew = "f2"\nrestore = "f4"\n[keys.list]\ndown = "x"\n[keys.everywhere]\nhelp = "H"\n'
         '[keys.confirm]\nno = "q"\nyes = "J"\n'
     )
     app = fixed(MopoApp(finished_store, keys=load()))
@@ -151,6 +151,7 @@ async def test_own_keys_work_and_stand_in_footer_help_palette_and_question(finis
         await pilot.press("escape", "g", "D")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
         assert "No (q)" in text_of(app)
+        assert "t goes to the trash; F4 brings it back." in " ".join(text_of(app).split())
         assert "(J)" in text_of(app)
         await pilot.press("n", "y")
         assert isinstance(app.screen, ConfirmScreen)
