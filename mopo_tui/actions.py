@@ -93,7 +93,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("view(1)", ("v",), "View", "what else the panel can show: over time, another metric", "panels"),
     Action("view(-1)", ("V",), "View before", "the view before", "panels", footer=False),
     Action("axis", ("x",), "Axis", "x in epochs, steps, updates or time", "panels"),
-    Action("log_scale", ("L",), "Log", "a logarithmic axis, or a linear one", "panels"),
+    Action("log_scale", ("L",), "Log axis", "a logarithmic axis, or a linear one", "panels"),
     Action("smooth(1)", ("plus",), "Smooth", "smoother lines, over the raw ones", "panels", word="smoother"),
     Action("smooth(-1)", ("minus",), "Smooth", "lines less smooth", "panels", word="rougher"),
     Action("back", ("escape",), "Runs", "back to the list of runs", "dashboard"),

@@ -42,6 +42,7 @@ from mopo_tui.screens.dashboard import Dashboard
 from mopo_tui.screens.help import HelpScreen
 from mopo_tui.widgets.chart import Chart
 from mopo_tui.widgets.palette import Colours
+from mopo_tui.widgets.panel_board import PanelBoard
 from mopo_tui.widgets.words import place_of
 
 _VIEWS_KEPT = 20
@@ -285,7 +286,7 @@ class MopoApp(App[None]):
         for active in screen.active_bindings.values():
             action = BY_ID.get(active.binding.id or "")
             # What moves about in a list needs no name.
-            here = isinstance(active.node, (App, Screen, Chart)) and active.enabled
+            here = isinstance(active.node, (App, Screen, PanelBoard, Chart)) and active.enabled
             if action is None or not here or action.id in offered or action.name == "command_palette":
                 continue
             offered.add(action.id)

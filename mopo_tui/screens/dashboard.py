@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 from textual import on
@@ -21,7 +21,7 @@ from mopo_tui.marks import LEAST_COMPARED, MOST_MARKED, Marks, comparable, kept,
 from mopo_tui.poller import Arrangement
 from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
-from mopo_tui.widgets.board_state import BOARD, NOW
+from mopo_tui.widgets.board_state import BOARD, NOW, BoardState
 from mopo_tui.widgets.keys_line import KeysLine
 from mopo_tui.widgets.palette import Stroke
 from mopo_tui.widgets.panel_board import PanelBoard
@@ -37,11 +37,12 @@ WIDE = 100  # columns from which list and panels stand side by side
 
 WELCOME = """No runs yet.
 
-Press  a  to start one here, or in a shell:
+Press  {dashboard.new}  to start one here, or in a shell:
 
   mopo run --task ant-angle --preset quick
 
-A run goes on when you leave this app."""
+A run goes on when you leave this app.
+Finished runs to look at:  mopo demo"""
 
 
 class Dashboard(RunsScreen):
@@ -66,12 +67,13 @@ class Dashboard(RunsScreen):
         self._asked_tags: list[str] = []
 
     def compose(self) -> ComposeResult:
+        said = self.mopo.keys.said
         yield TopLine(id="top")
         with Horizontal(id="body"):
             with Vertical(id="left"):
                 yield RunList(id="runs")
-                yield Static("No run fits the filter. Press / to change it.", id="none-fits")
-                yield Static(WELCOME, id="welcome")
+                yield Static(said("No run fits the filter. Press {dashboard.filter} to change it."), id="none-fits")
+                yield Static(said(WELCOME), id="welcome")
             with Vertical(id="right"):
                 yield RunHeader(id="header")
                 yield PanelBoard(id="board")
@@ -91,6 +93,8 @@ class Dashboard(RunsScreen):
     def on_mount(self) -> None:
         self.query_one("#left").border_title = "Runs"
         self.runs.focus()
+        if isinstance(kept := self.mopo.memory.get("board"), Mapping):
+            self.board.state = BoardState.from_json(kept)
         self.show_runs(self.mopo.runs)
 
     def watched(self) -> tuple[str, ...]:
@@ -125,10 +129,12 @@ class Dashboard(RunsScreen):
         self.refresh_bindings()
 
     def _come_back(self) -> None:
-        """To the run, or the row, under the cursor when the store was last looked at."""
+        """To the run, or the row, under the cursor when the store was last looked at, and to a panel that was zoomed."""
         run_id = self.mopo.memory.get_here("run")
         if isinstance(run_id, str):
             self.runs.choose(run_id, whole=self.mopo.memory.get_here("row") is True)
+        if self.mopo.memory.get("zoomed") is True:
+            self.action_zoom()
 
     def _show_arrangement(self) -> None:
         """Filter and order stand on the list's edge, and the prompt that asked for them has its answer."""
@@ -301,6 +307,7 @@ class Dashboard(RunsScreen):
         self._zoom(not self.board.zoomed)
 
     def _zoom(self, zoomed: bool) -> None:
+        self.mopo.remember("zoomed", zoomed)
         self.set_class(zoomed, "-zoomed")
         self.board.zoomed = zoomed
         self._show_top(self.mopo.runs)
@@ -314,7 +321,8 @@ class Dashboard(RunsScreen):
         self.refresh_bindings()
 
     @on(PanelBoard.Changed)
-    def _watch_log(self) -> None:
+    def _take_board(self, message: PanelBoard.Changed) -> None:
+        self.mopo.remember("board", message.state.to_json())
         self.mopo.watch_shown()
 
     def action_mark(self) -> None:
@@ -324,10 +332,8 @@ class Dashboard(RunsScreen):
             return
         marks = toggled(self.marked, entry.key, self.runs.selected, whole=not entry.under)
         if marks is None:
-            self.notify(
-                f"{MOST_MARKED} are marked already: press c to compare them, or unmark one with space.",
-                severity="warning",
-            )
+            already = f"{MOST_MARKED} are marked already: {{dashboard.compare}} compares them, {{dashboard.mark}} unmarks one."
+            self.notify(self.mopo.keys.said(already), severity="warning")
             return
         self.marked = marks
         self.runs.show(self.mopo.overview.rows, run_ids(marks))

@@ -110,6 +110,25 @@ async def test_theme_order_and_chosen_run_come_back(finished_store: Store) -> No
         assert again.screen.runs.has_focus  # type: ignore[attr-defined]
 
 
+async def test_panels_their_options_and_zoom_come_back(finished_store: Store) -> None:
+    app = fixed(MopoApp(finished_store, memory=Memory.of(finished_store.root)))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot, app)
+        await pilot.press("5", "plus", "x", "z")
+        await until(pilot, lambda: app.screen.board.zoomed)  # type: ignore[attr-defined]
+        state = app.screen.board.state  # type: ignore[attr-defined]
+        assert state.chosen == "optimisation"
+        assert state.of("optimisation").smoothing > 0
+        await pilot.press("q")
+    again = fixed(MopoApp(finished_store, memory=Memory.of(finished_store.root)))
+    async with again.run_test(size=(120, 40)) as pilot:
+        await settled(pilot, again)
+        board = again.screen.board  # type: ignore[attr-defined]
+        assert (board.state, board.zoomed) == (state, True)
+        await pilot.press("escape")
+        assert not board.zoomed
+
+
 async def test_a_run_that_is_gone_and_nonsense_are_nothing(finished_store: Store) -> None:
     memory = Memory.of(finished_store.root)
     memory.put("theme", 3)
