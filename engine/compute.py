@@ -31,7 +31,7 @@ def _onednn_2d(a: Tensor, b: Tensor) -> Tensor:
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
     # Narrow products (a critic's last layer) are faster in MKL: oneDNN spends more on preparing than on multiplying.
-    if _route == "stock" or min(a.shape[-2], b.shape[-1], a.shape[-1]) < 8:
+    if min(a.shape[-2], b.shape[-1], a.shape[-1]) < 8:
         return torch.matmul(a, b)
     if a.dim() == 2:
         return _onednn_2d(a, b)
@@ -41,7 +41,6 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 _library = torch.library.Library("mopo", "DEF")
 _library.define("mm(Tensor a, Tensor b) -> Tensor")
 _library.impl("mm", _product, "CPU")
-_library.impl("mm", torch.matmul, "CUDA")
 torch.library.register_fake("mopo::mm", lambda a, b: a.new_empty((*a.shape[:-1], b.shape[-1])), lib=_library)
 
 
@@ -72,7 +71,10 @@ class _MatrixProduct(torch.autograd.Function):
 
 def mm(a: Tensor, b: Tensor) -> Tensor:
     """Matrix product along the chosen route: (n, k) x (k, m) -> (n, m), or a stack of them (e, n, k) x (e, k, m) -> (e, n, m)."""
-    product: Tensor = _MatrixProduct.apply(a, b)
+    if _route == "stock":
+        return torch.matmul(a, b)
+    # Without a view of b the compiler (torch 2.13) loses the gradient of b where a has none.
+    product: Tensor = _MatrixProduct.apply(a, b.view(b.shape))
     return product
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.agents.learner import Learner
-from engine.agents.networks import Batch, Networks, before_tanh, mixture_log_density, sample_mixture
+from engine.agents.networks import Batch, Networks, Parameters, before_tanh, mixture_log_density, sample_mixture
 from engine.compute import Compute
 from engine.config import Awac
 from engine.pessimism import BellmanPenalty, pessimistic_value
@@ -44,7 +44,7 @@ def advantage_weights(advantage: Tensor, temperature: float, largest: float) -> 
 
 
 def actor_loss(
-    actor: Tensor, networks: Networks, critic: Tensor, q: Tensor, batch: Batch, noise: Tensor, settings: Awac
+    actor: Parameters, networks: Networks, critic: Tensor, q: Tensor, batch: Batch, noise: Tensor, settings: Awac
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     """J_π = −E[w(s, a) log π(a|s)] over the batch's own actions; beside it A, w and the samples' log π.
 
@@ -80,7 +80,7 @@ def td_target(networks: Networks, actor: Tensor, target_critic: Tensor, batch: B
     return batch.reward[:, None] + networks.settings.discount * (1 - batch.terminal)[:, None] * value
 
 
-def critic_loss(critic: Tensor, networks: Networks, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
+def critic_loss(critic: Parameters, networks: Networks, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
     """J_Q = Σ_j ½ E[(Q_j(s, a) − y)²], or the quantile regressions of a quantile critic; beside it Q_j(s, a), (critics, batch).
 
     Args:
@@ -156,11 +156,9 @@ class AWAC(Learner):
         target = td_target(networks, actor, target_critic, batch, noise[0])
         if penalty is not None:
             target = target - penalty[:, None]
-        critic_gradient, (j_q, q) = torch.func.grad_and_value(critic_loss, has_aux=True)(
-            critic, networks, batch, target
-        )
-        actor_gradient, (j_pi, (advantage, weights, log_density)) = torch.func.grad_and_value(actor_loss, has_aux=True)(
-            actor, networks, critic, q, batch, noise[1:], settings
+        critic_gradient, (j_q, q) = networks.critic.gradient(critic_loss, critic, networks, batch, target, has_aux=True)
+        actor_gradient, (j_pi, (advantage, weights, log_density)) = networks.actor.gradient(
+            actor_loss, actor, networks, critic, q, batch, noise[1:], settings, has_aux=True
         )
         clipped = (advantage >= settings.temperature * math.log(settings.max_weight)).to(q.dtype).mean()
         values = [q.mean(), j_q, j_pi, advantage.mean(), weights.mean(), clipped, -log_density.mean()]

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from engine.agents.adam import adam_, bias_corrections, correction
-from engine.agents.networks import Batch, Networks, glorot_uniform
+from engine.agents.networks import Batch, Networks, Parameters, glorot_uniform
 from engine.compute import Compute
 from engine.config import Bc, Sac
 
 
-def bc_loss(actor: Tensor, networks: Networks, batch: Batch) -> Tensor:
+def bc_loss(actor: Parameters, networks: Networks, batch: Batch) -> Tensor:
     """J(π) = −E[log π(a|s)] over the batch."""
     return -networks.log_density(actor, batch.observation, batch.action).mean()
 
@@ -64,8 +64,8 @@ class BC:
         loss: Tensor = self._step(self.parameters, self.m, self.v, corrections, self._lr, rows)
         return loss
 
-    def loss(self, actor: Tensor, batch: Batch) -> Tensor:
-        """What is minimised over the actor's flat parameters."""
+    def loss(self, actor: Parameters, batch: Batch) -> Tensor:
+        """What is minimised over the actor's parameters."""
         return bc_loss(actor, self.networks, batch)
 
     def _gradient_step(
@@ -73,7 +73,7 @@ class BC:
     ) -> Tensor:
         batch = Batch.of_rows(rows, self.networks.observation_dim, self.networks.action_dim)
         loss: Tensor
-        gradient, loss = torch.func.grad_and_value(self.loss)(actor, batch)
+        gradient, loss = self.networks.actor.gradient(self.loss, actor, batch)
         adam_(actor, gradient, m, v, corrections, lr)
         return loss[None]
 

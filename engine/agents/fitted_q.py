@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.agents.adam import adam_, bias_corrections, correction
-from engine.agents.networks import Batch, Networks, glorot_uniform
+from engine.agents.networks import Batch, Networks, Parameters, glorot_uniform
 from engine.compute import Compute
 
 
@@ -38,7 +38,7 @@ def fitted_q(
     m, v = torch.zeros_like(critic), torch.zeros_like(critic)
     corrections, step_size = bias_corrections(compute.device), torch.tensor(lr, device=compute.device)
 
-    def loss(critic: Tensor, batch: Batch, target: Tensor) -> Tensor:
+    def loss(critic: Parameters, batch: Batch, target: Tensor) -> Tensor:
         return 0.5 * (networks.q(critic, batch.observation, batch.action) - target).square().mean(1).sum()
 
     def gradient_step(
@@ -47,7 +47,7 @@ def fitted_q(
         batch = Batch.of_rows(rows, networks.observation_dim, networks.action_dim)
         value = networks.q(target_critic, batch.next_observation, networks.mode(actor, batch.next_observation))
         target = batch.reward + networks.settings.discount * (1 - batch.terminal) * value
-        adam_(critic, torch.func.grad(loss)(critic, batch, target), m, v, correction, lr)
+        adam_(critic, networks.critic.gradient(loss, critic, batch, target)[0], m, v, correction, lr)
         target_critic.lerp_(critic, polyak)
 
     step = compute.compile(gradient_step)

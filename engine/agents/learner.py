@@ -50,7 +50,9 @@ class Learner(ABC):
         self.updates = 0
         self._sections = (networks.actor.size, networks.critic.size, len(rest))
         self._corrections = bias_corrections(compute.device)
-        self._lr = torch.tensor(rates, device=compute.device)
+        self._rates = torch.cat([torch.full((n,), rate) for n, rate in zip(self._sections, rates, strict=True)]).to(
+            compute.device
+        )
         self._step = compute.compile(self._gradient_step)
 
     @abstractmethod
@@ -107,7 +109,7 @@ class Learner(ABC):
         corrections = correction(self._corrections, self.updates)
         self.updates += 1
         metrics: Tensor = self._step(
-            self.parameters, self.target_critic, self.m, self.v, corrections, self._lr, rows, noise
+            self.parameters, self.target_critic, self.m, self.v, corrections, self._rates, rows, noise
         )
         return metrics
 
@@ -118,7 +120,7 @@ class Learner(ABC):
         m: Tensor,
         v: Tensor,
         corrections: Tensor,
-        lr: Tensor,
+        rates: Tensor,
         rows: Tensor,
         noise: tuple[Tensor, ...],
     ) -> Tensor:
@@ -129,7 +131,6 @@ class Learner(ABC):
             draws = (noise[1], noise[2])
             penalty = self._penalty(networks, actor, target_critic, batch.observation, batch.action, draws)
         gradients, metrics = self.gradients((actor, critic, rest), target_critic, batch, penalty, noise[0])
-        rates = torch.cat([lr[i].expand(n) for i, n in enumerate(self._sections)])
         adam_(parameters, torch.cat(gradients), m, v, corrections, rates)
         target_critic.lerp_(parameters[self._sections[0] :][: self._sections[1]], self._polyak)
         return torch.stack(metrics if penalty is None else [*metrics, penalty.mean()])

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from torch.nn.functional import softplus
 from engine.compute import mm
 
 Layers = list[tuple[Tensor, Tensor]]
+# A flat vector, or its named pieces.
+Parameters = Tensor | dict[str, Tensor]
 # Actions at ±1 have no finite counterpart before the tanh.
 LARGEST_ACTION = 1 - 1e-6
 
@@ -33,14 +35,27 @@ class Layout:
     def size(self) -> int:
         return sum(math.prod(shape) for _, shape in self.shapes)
 
-    def views(self, flat: Tensor) -> dict[str, Tensor]:
-        """The named pieces as views of `flat`, shape (size,)."""
+    def views(self, parameters: Parameters) -> dict[str, Tensor]:
+        """The named pieces as views of a flat vector, shape (size,); pieces stay as they are."""
+        if isinstance(parameters, dict):
+            return parameters
         pieces, start = {}, 0
         for name, shape in self.shapes:
             length = math.prod(shape)
-            pieces[name] = flat[start : start + length].view(shape)
+            pieces[name] = parameters[start : start + length].view(shape)
             start += length
         return pieces
+
+    def gradient(
+        self, loss: Callable[..., Any], flat: Tensor, *inputs: Any, has_aux: bool = False
+    ) -> tuple[Tensor, Any]:
+        """The gradient of `loss(parameters, *inputs)`, (size,), and what the loss gives.
+
+        It is taken with respect to each piece and then put together. Taken with respect to the vector it would be a sum of as many
+        vectors as there are pieces, each of which is 0 but for one: that sum takes longer than the rest of Adam's step.
+        """
+        by_piece, value = torch.func.grad_and_value(loss, has_aux=has_aux)(self.views(flat), *inputs)
+        return torch.cat([by_piece[name].reshape(-1) for name, _ in self.shapes]), value
 
 
 def mlp_layout(sizes: Sequence[int], members: int | None = None) -> Layout:
@@ -57,9 +72,9 @@ def mlp_layout(sizes: Sequence[int], members: int | None = None) -> Layout:
     return Layout(tuple(shapes))
 
 
-def layers(layout: Layout, flat: Tensor) -> Layers:
+def layers(layout: Layout, parameters: Parameters) -> Layers:
     """The (weight, bias) pairs of an `mlp_layout`."""
-    views = list(layout.views(flat).values())
+    views = list(layout.views(parameters).values())
     return list(zip(views[0::2], views[1::2], strict=True))
 
 
@@ -178,7 +193,7 @@ class Networks:
         """Standard normal numbers that one sampled action takes: one per dimension, and one for the choice of the component."""
         return self.action_dim + (self.components > 1)
 
-    def mixture(self, actor: Tensor, observation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def mixture(self, actor: Parameters, observation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log weights (batch, components), μ and log σ (batch, components, act) of π(·|s) before the tanh."""
         out = mlp(layers(self.actor, actor), observation)
         k = self.components
@@ -187,39 +202,39 @@ class Networks:
         s = self.settings
         return torch.log_softmax(logits, dim=-1), mean, log_std.clamp(s.log_std_min, s.log_std_max)
 
-    def sample(self, actor: Tensor, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def sample(self, actor: Parameters, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """a ~ π(·|s), (batch, act), and log π(a|s), (batch,); noise standard normal, (batch, `noise_dim`)."""
         if self.components == 1:
             s = self.settings
             return tanh_gaussian(layers(self.actor, actor), observation, noise, s.log_std_min, s.log_std_max)
         return sample_mixture(*self.mixture(actor, observation), noise)
 
-    def mode(self, actor: Tensor, observation: Tensor) -> Tensor:
+    def mode(self, actor: Parameters, observation: Tensor) -> Tensor:
         """The action by which a policy is evaluated: tanh(μ) of the likeliest component, (batch, act)."""
         log_weights, mean, _ = self.mixture(actor, observation)
         return torch.tanh(mean[torch.arange(len(mean), device=mean.device), log_weights.argmax(-1)])
 
-    def log_density(self, actor: Tensor, observation: Tensor, action: Tensor) -> Tensor:
+    def log_density(self, actor: Parameters, observation: Tensor, action: Tensor) -> Tensor:
         """log π(a|s) of given actions (batch, act) in [−1, 1]; (batch,)."""
         return mixture_log_density(*self.mixture(actor, observation), before_tanh(action))
 
-    def q_quantiles(self, critic: Tensor, observation: Tensor, action: Tensor) -> Tensor:
+    def q_quantiles(self, critic: Parameters, observation: Tensor, action: Tensor) -> Tensor:
         """The outputs of every critic, (critics, batch, quantiles)."""
         x = torch.cat([observation, action], dim=-1)
         return mlp(layers(self.critic, critic), x.expand(self.settings.critics, *x.shape))
 
-    def q(self, critic: Tensor, observation: Tensor, action: Tensor) -> Tensor:
+    def q(self, critic: Parameters, observation: Tensor, action: Tensor) -> Tensor:
         """Q_j(s, a) of every critic, shape (critics, batch)."""
         out = self.q_quantiles(critic, observation, action)
         return out[..., 0] if self.number_of_quantiles == 1 else out.mean(-1)
 
-    def q_of_many(self, critic: Tensor, observation: Tensor, action: Tensor) -> Tensor:
+    def q_of_many(self, critic: Parameters, observation: Tensor, action: Tensor) -> Tensor:
         """What `q` gives, one critic after another: faster for thousands of rows, whose stack would leave the cache."""
         x, parameters = torch.cat([observation, action], dim=-1), layers(self.critic, critic)
         each = [mlp([(w[j], b[j]) for w, b in parameters], x).mean(-1) for j in range(self.settings.critics)]
         return torch.stack(each)
 
-    def action_gradients(self, critic: Tensor, observation: Tensor, action: Tensor) -> Tensor:
+    def action_gradients(self, critic: Parameters, observation: Tensor, action: Tensor) -> Tensor:
         """∇_a Q_j(s, a) of every critic, (critics, batch, act).
 
         Written out for ReLU layers, whose derivative is a mask: so a loss may hold it, and one ordinary gradient is enough.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.agents.learner import Learner
-from engine.agents.networks import Batch, Networks
+from engine.agents.networks import Batch, Networks, Parameters
 from engine.compute import Compute
 from engine.config import Sac
 from engine.pessimism import BellmanPenalty, critic_diversity, pessimistic_value
@@ -35,7 +35,7 @@ def td_target(
 
 
 def critic_loss(
-    critic: Tensor, networks: Networks, batch: Batch, target: Tensor, diversity: float = 0.0
+    critic: Parameters, networks: Networks, batch: Batch, target: Tensor, diversity: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """J_Q = Σ_j ½ E[(Q_j(s, a) − y)²]    (eq. 5), plus `diversity` times EDAC's term; beside it the mean Q."""
     q = networks.q(critic, batch.observation, batch.action)
@@ -47,7 +47,7 @@ def critic_loss(
 
 
 def actor_loss(
-    actor: Tensor, networks: Networks, critic: Tensor, alpha: Tensor, batch: Batch, noise: Tensor
+    actor: Parameters, networks: Networks, critic: Tensor, alpha: Tensor, batch: Batch, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """J_π = E[α log π(a|s) − min_j Q_j(s, a)], a ~ π(·|s)    (eq. 9); beside it E[log π]."""
     action, log_density = networks.sample(actor, batch.observation, noise)
@@ -89,7 +89,7 @@ class SAC(Learner):
     def anneal(self, finished: float) -> None:
         """Set the actor's step size for a run of which the share `finished` in [0, 1) is done."""
         if self.settings.actor_schedule == "cosine":
-            self._lr[0] = self.settings.actor_lr * 0.5 * (1 + math.cos(math.pi * finished))
+            self._rates[: self._sections[0]] = self.settings.actor_lr * 0.5 * (1 + math.cos(math.pi * finished))
 
     def draws(self) -> int:
         """One for the target and one for the actor."""
@@ -113,11 +113,11 @@ class SAC(Learner):
         target = td_target(networks, actor, target_critic, backed_up, batch, noise[0])
         if penalty is not None:
             target = target - penalty
-        critic_gradient, (j_q, q) = torch.func.grad_and_value(critic_loss, has_aux=True)(
-            critic, networks, batch, target, settings.diversity
+        critic_gradient, (j_q, q) = networks.critic.gradient(
+            critic_loss, critic, networks, batch, target, settings.diversity, has_aux=True
         )
-        actor_gradient, (j_pi, log_density) = torch.func.grad_and_value(actor_loss, has_aux=True)(
-            actor, networks, critic, alpha, batch, noise[1]
+        actor_gradient, (j_pi, log_density) = networks.actor.gradient(
+            actor_loss, actor, networks, critic, alpha, batch, noise[1], has_aux=True
         )
         temperature_gradient = torch.func.grad(temperature_loss)(log_alpha, log_density, settings.target_entropy)
         return [actor_gradient, critic_gradient, temperature_gradient], [q, j_q, j_pi, alpha[0], -log_density]

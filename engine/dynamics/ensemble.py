@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu, softplus
 
-from engine.agents.networks import Layout
+from engine.agents.networks import Layout, Parameters
 from engine.compute import mm
 from engine.config import Dynamics
 from engine.pessimism import layer_norm, to_raw_units
@@ -111,17 +111,16 @@ class Ensemble:
         """The pieces that belong to a member each, with the members first (all but the shared bounds)."""
         return [view for name, view in self.layout.views(flat).items() if "/" in name]
 
-    def forward(self, flat: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """μ and log σ² of (reward, s' − s) for standardised inputs; standardised too where the targets were.
 
         Args:
-            flat: parameters.
             inputs: (batch, obs + act), the same for all members, or (members, batch, obs + act).
 
         Returns:
             two tensors (members, batch, 1 + obs); log σ² softly clamped to the learned bounds.
         """
-        p = self.layout.views(flat)
+        p = self.layout.views(parameters)
         h = inputs if inputs.dim() == 3 else inputs.expand(self.members, *inputs.shape)
         for i in range(len(self.settings.hidden)):
             h = mm(h, p[f"trunk{i}/weight"]) + p[f"trunk{i}/bias"]
@@ -136,16 +135,16 @@ class Ensemble:
         log_variance = low + softplus(log_variance - low)
         return mean, log_variance
 
-    def loss(self, flat: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
         """Σ_i mean[(μ_i − y)² e^(−log σ_i²) + log σ_i²] + Σ ½ wd‖W‖² + 0.01 Σ max log σ² − 0.01 Σ min log σ².
 
         Args:
             inputs: standardised, (members, batch, obs + act).
             targets: (members, batch, 1 + obs).
         """
-        mean, log_variance = self.forward(flat, inputs)
+        mean, log_variance = self.forward(parameters, inputs)
         nll = ((mean - targets).square() * torch.exp(-log_variance) + log_variance).mean((1, 2)).sum()
-        p = self.layout.views(flat)
+        p = self.layout.views(parameters)
         decay = torch.stack([0.5 * wd * p[name].square().sum() for name, wd in self._decays.items()]).sum()
         bounds = BOUND_WEIGHT * (p["max_log_variance"].sum() - p["min_log_variance"].sum())
         return nll + decay + bounds

@@ -135,7 +135,7 @@ def fit(
         if target_scale is not None:
             targets = target_scale(targets)
         loss: Tensor
-        gradient, loss = torch.func.grad_and_value(ensemble.loss)(p, normaliser(inputs), targets)
+        gradient, loss = ensemble.layout.gradient(ensemble.loss, p, normaliser(inputs), targets)
         adam_(p, gradient, m, v, correction, lr)
         return loss
 

@@ -858,9 +858,14 @@ def test_compiled_steps_are_the_eager_ones(learner: tuple[Callable[[Compute], Ou
     assert counters["stats"]["unique_graphs"] == graphs + 1
 
 
-def test_the_onednn_route_is_the_stock_one(learner: tuple[Callable[[Compute], Outcome], Outcome]) -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_onednn_route_is_the_stock_one(
+    learner: tuple[Callable[[Compute], Outcome], Outcome], compiled: bool
+) -> None:
+    if compiled and shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler")
     run, stock = learner
-    compute = Compute.choose(threads=1, gemm="onednn", compiled=False)
+    compute = Compute.choose(threads=1, gemm="onednn", compiled=compiled)
     square = torch.eye(8)
     try:
         with profile() as calls:
