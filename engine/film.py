@@ -30,16 +30,28 @@ TRACKING = "track"  # what Gymnasium's robots call the camera that follows them
 
 @dataclass(frozen=True)
 class Moment:
-    """Where an episode stands: `total` is its return so far; `episode` counts from 1, `step` from 0 at its start."""
+    """Where an episode stands: `total` is its return so far; `episode` counts from 1, `step` from 0 at its start.
+
+    Attributes:
+        height: of the robot's first body, in metres; None where the environment has none.
+        velocity: along x, in metres a second, where the environment tells it.
+    """
 
     episode: int
     step: int
     total: float
     over: bool
+    height: float | None = None
+    velocity: float | None = None
 
 
 def moments(
-    env: gymnasium.Env[Any, Any], actor: Actor, stream: tuple[object, ...], stride: int, steps: int | None
+    env: gymnasium.Env[Any, Any],
+    actor: Actor,
+    stream: tuple[object, ...],
+    stride: int,
+    steps: int | None,
+    first: int = 1,
 ) -> Iterator[Moment]:
     """The episodes that `evaluation.run_episodes` scores under the same `stream`, one after the other.
 
@@ -47,20 +59,30 @@ def moments(
 
     Args:
         steps: of the environment, after which it ends; None: goes on for ever.
+        first: the episode to begin with.
     """
     done = 0
-    for episode in itertools.count():
+    for episode in itertools.count(first - 1):
         rng = numpy_generator(*stream, episode, "actions")
         observation, _ = env.reset(seed=key(*stream, episode) % 2**31)
         step, total, over = 0, 0.0, False
-        yield Moment(episode + 1, step, total, over)
+        yield Moment(episode + 1, step, total, over, _height(env))
         while not over:
-            observation, reward, terminated, truncated, _ = env.step(actor(observation, rng))
+            observation, reward, terminated, truncated, told = env.step(actor(observation, rng))
             step, total, over, done = step + 1, total + float(reward), terminated or truncated, done + 1
             if over or step % stride == 0 or done == steps:
-                yield Moment(episode + 1, step, total, over)
+                velocity = told.get("x_velocity")
+                velocity = float(velocity) if isinstance(velocity, float | np.floating) else None
+                yield Moment(episode + 1, step, total, over, _height(env), velocity)
             if done == steps:
                 return
+
+
+def _height(env: gymnasium.Env[Any, Any]) -> float | None:
+    model, data = (getattr(env.unwrapped, name, None) for name in ("model", "data"))
+    if not isinstance(model, mujoco.MjModel) or data is None or model.nbody < 2:  # body 0 is the world
+        return None
+    return float(data.xpos[1, 2])
 
 
 def drawable(env: gymnasium.Env[Any, Any]) -> bool:

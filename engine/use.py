@@ -6,7 +6,9 @@ It answers on stdout in JSON, one object a line, and writes nothing else there:
     {"error": "…", "code": 3}      one clear line, and the process's exit code
     {"result": {…}}                the last line
 
-`frames` answers each line "WIDTH HEIGHT" of stdin with one object and then WIDTH·HEIGHT·3 bytes of RGB, and at the end with {}.
+`frames` answers each line "WIDTH HEIGHT [STEPS [EPISODE]]" of stdin with one object and then WIDTH·HEIGHT·3 bytes of RGB, and at
+the end with {}. STEPS of the environment lie between two pictures, fewer where an episode ends; else as many as show the robot at
+its own speed in 25 pictures a second. 0 draws the same moment again. EPISODE begins that one anew. Of no size nothing is drawn.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from engine.trained import WHICH, World, load, named_world, recorded_world, size
 if TYPE_CHECKING:
     import gymnasium
 
-    from engine.film import Camera, Picture
+    from engine.film import Camera, Moment, Picture
 
 BAD_REQUEST, UNAVAILABLE = 2, 3
 PROGRESS_SECONDS = 0.1
@@ -86,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--episodes", type=int, default=100, help="evaluate: how many")
     parser.add_argument("--env", help="evaluate: another environment than the run's own")
     parser.add_argument("--steps", type=int, help="film, frames: of the environment; else one episode, and without end")
+    parser.add_argument("--undrawn", action="store_true", help="frames: without pictures where none can be drawn")
     parser.add_argument("--out", type=Path, help="film: the file")
     parser.add_argument("--width", type=int, default=480, help="film: pixels")
     parser.add_argument("--height", type=int, default=480)
@@ -133,9 +136,10 @@ def evaluate(arguments: argparse.Namespace, answers: Answers) -> None:
 def film(arguments: argparse.Namespace, answers: Answers) -> None:
     """The first of the episodes that `evaluate` would score, or as many of them as fill --steps, as a film."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # an exception, so that no half-written file stays
-    policy, world, env, camera = _stage(arguments, effects=True)
+    policy, world, env, camera, _ = _stage(arguments, effects=True)
+    assert camera is not None  # --undrawn is for frames alone
     from engine.evaluation import deterministic
-    from engine.film import Moment, moments, pace, write
+    from engine.film import moments, pace, write
 
     stride, rate = pace(env)
     limit = env.spec.max_episode_steps if env.spec is not None else None
@@ -177,22 +181,50 @@ def film(arguments: argparse.Namespace, answers: Answers) -> None:
 
 def frames(arguments: argparse.Namespace, answers: Answers) -> None:
     """The episodes that `evaluate` would score, one after the other, a picture at a time as they are asked for."""
-    policy, world, env, camera = _stage(arguments, effects=False)
+    policy, world, env, camera, undrawn = _stage(arguments, effects=False)
     from engine.evaluation import deterministic
-    from engine.film import moments, pace
+    from engine.film import FRAMES_PER_SECOND, moments, pace
 
-    stride, rate = pace(env)
+    stride, rate = pace(env) if hasattr(env.unwrapped, "dt") else (1, float(FRAMES_PER_SECOND))
     limit = env.spec.max_episode_steps if env.spec is not None else None
-    answers.say(**_about(world), rate=rate, limit=limit)
-    for moment in moments(env, deterministic(policy), _stream(arguments.seed), stride, arguments.steps):
-        asked = sys.stdin.readline().split()
-        if not asked:
+    answers.say(**_about(world), rate=rate, limit=limit, step_seconds=1 / (rate * stride), undrawn=undrawn)
+    actor, stream = deterministic(policy), _stream(arguments.seed)
+    course = moments(env, actor, stream, 1, arguments.steps)
+    moment: Moment | None = None
+    while asked := [int(word) for word in sys.stdin.readline().split()]:
+        width, height = asked[:2]
+        if len(asked) > 3:
+            course, moment = moments(env, actor, stream, 1, arguments.steps, asked[3]), None
+        moment = _onwards(course, moment, asked[2] if len(asked) > 2 else stride)
+        if moment is None:
+            answers.say()
             return
-        width, height = int(asked[0]), int(asked[1])
-        at = {"episode": moment.episode, "step": moment.step, "return": moment.total, "over": moment.over}
-        answers.say(camera.picture(width, height).tobytes(), **at, width=width, height=height)
-    if sys.stdin.readline():
-        answers.say()
+        at: dict[str, Any] = {
+            "episode": moment.episode,
+            "step": moment.step,
+            "return": moment.total,
+            "over": moment.over,
+        }
+        at |= {"body_height": moment.height, "velocity": moment.velocity}
+        if camera is None or not width or not height:
+            answers.say(**at, width=0, height=0)
+        else:
+            answers.say(camera.picture(width, height).tobytes(), **at, width=width, height=height)
+
+
+def _onwards(course: Iterator[Moment], before: Moment | None, steps: int) -> Moment | None:
+    """The moment so many steps later, or the end of the episode, or the start of the next one; None after the last."""
+    if before is not None and not steps:
+        return before
+    now = None
+    for _ in range(1 if before is None or before.over else steps):
+        moment = next(course, None)
+        if moment is None:
+            break
+        now = moment
+        if now.over:
+            break
+    return now
 
 
 COMMANDS = {"evaluate": evaluate, "film": film, "frames": frames}
@@ -244,16 +276,25 @@ def _open(world: World, policy: Policy, code: int) -> gymnasium.Env[Any, Any]:
     return env
 
 
-def _stage(arguments: argparse.Namespace, effects: bool) -> tuple[Policy, World, gymnasium.Env[Any, Any], Camera]:
-    """What is to be seen, and what sees it."""
+def _stage(
+    arguments: argparse.Namespace, effects: bool
+) -> tuple[Policy, World, gymnasium.Env[Any, Any], Camera | None, str]:
+    """What is to be seen, and what sees it; with --undrawn no camera, and why, where nothing can be drawn."""
     policy, world = _policy_and_world(arguments)
-    os.environ["MUJOCO_GL"] = opengl()  # read when MuJoCo is imported
+    try:
+        os.environ["MUJOCO_GL"], undrawn = opengl(), ""  # read when MuJoCo is imported
+    except Refused as refused:
+        if not arguments.undrawn:
+            raise
+        os.environ["MUJOCO_GL"], undrawn = "disable", str(refused)
     env = _open(world, policy, UNAVAILABLE)
     from engine.film import Camera, drawable
 
     if not drawable(env):
-        raise Refused(UNAVAILABLE, f"{world.id} is no MuJoCo environment, and no other can be drawn")
-    return policy, world, env, Camera(env, effects)
+        undrawn = f"{world.id} is no MuJoCo environment, and no other can be drawn"
+        if not arguments.undrawn:
+            raise Refused(UNAVAILABLE, undrawn)
+    return policy, world, env, None if undrawn else Camera(env, effects), undrawn
 
 
 def opengl() -> str:

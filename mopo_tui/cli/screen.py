@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mopo_tui.widgets.half_blocks import fine, greys, paired, rgb
+
 if TYPE_CHECKING:
     from mopo_tui.cli.use import Engine
 
@@ -72,10 +74,7 @@ def colours() -> int:
 
 
 class HalfBlocks:
-    """Pictures as text: of each, what differs from the one before.
-
-    Colours are rounded to 32 levels a channel, which hardly shows and makes longer stretches equal.
-    """
+    """Pictures as text: of each, what differs from the one before."""
 
     def __init__(self, colours: int) -> None:
         self._colours = colours
@@ -88,7 +87,7 @@ class HalfBlocks:
     def draw(self, pixels: NDArray[np.uint8]) -> str:
         """(2·lines, columns, 3) -> what to write; from the terminal's upper left corner."""
         codes = self._codes(pixels)
-        cells = codes[0::2] << 16 | codes[1::2]
+        cells = paired(codes)
         if self._before is None or self._before.shape != cells.shape:
             changed = np.ones_like(cells, dtype=bool)
         else:
@@ -103,11 +102,8 @@ class HalfBlocks:
     def _codes(self, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
         """(lines, columns): a number for each pixel's colour."""
         if not self._colours:
-            grey: NDArray[np.int64] = (pixels @ np.array([299, 587, 114]) * len(_SHADES) // 255_001).astype(np.int64)
-            return grey
-        red, green, blue = np.moveaxis(pixels.astype(np.int64) >> 3, -1, 0)
-        fine: NDArray[np.int64] = red << 10 | green << 5 | blue
-        return _palette()[fine] if self._colours == 256 else fine
+            return greys(pixels, len(_SHADES))
+        return _palette()[fine(pixels)] if self._colours == 256 else fine(pixels)
 
     def _line(self, y: int, x: int, cells: NDArray[np.int64]) -> str:
         """Stretches of equal cells, from column x on."""
@@ -138,7 +134,7 @@ def _sgr(ground: int, code: int, colours: int) -> str:
     """What sets the colour of the foreground (38) or background (48)."""
     if colours == 256:
         return f"\x1b[{ground};5;{code}m"
-    red, green, blue = ((code >> shift & 31) * 255 // 31 for shift in (10, 5, 0))
+    red, green, blue = rgb(code)
     return f"\x1b[{ground};2;{red};{green};{blue}m"
 
 

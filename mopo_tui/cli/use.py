@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import signal
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
 from mopo_tui.cli.options import JsonOption, RunArgument, RunsOption
+from mopo_tui.manager.policy_process import EngineRefused, PolicyProcess
 
 if TYPE_CHECKING:
     from mopo_tui.manager import Run
@@ -29,10 +26,7 @@ SeedOption = Annotated[
 ]
 SUFFIXES = (".mp4", ".gif")
 PIXELS = 480
-END_SECONDS = 0.8  # from SIGTERM to SIGKILL
 PLAIN_SECONDS = 10.0
-LOG_LINES = 15
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 def evaluate(
@@ -192,106 +186,23 @@ def _film(run: Run, which: Which, seed: int, steps: int | None, out: Path, size:
 # --- the engine's process ---------------------------------------------------------------------------------------------------------
 
 
-class EngineRefused(Exception):
-    """What the engine refuses, or its end without an answer: one clear line, an exit code, and what it said on stderr."""
-
-    def __init__(self, code: int, message: str, said: Sequence[str] = ()) -> None:
-        super().__init__(message)
-        self.code, self.said = code, said
-
-
-class Engine:
-    """`engine.use` at work; gone at the end of the `with` block, however that comes.
+class Engine(PolicyProcess):
+    """The process at work; gone at the end of the `with` block, however that comes.
 
     What it refuses is told there, and becomes the exit code: by then the screen is the terminal's own again.
-
-    It leads a process group of its own, so that Ctrl-C reaches this process alone, which then ends it.
-
-    Args:
-        asks: it is asked line by line, and what it says on stderr is kept for the end, since the screen is drawn on.
     """
 
-    def __init__(self, command: str, folder: Path, which: str, seed: int, *more: str, asks: bool = False) -> None:
-        self._command = [sys.executable, "-P", "-m", "engine.use", command, str(folder)]
-        self._command += ["--which", which, "--seed", str(seed), *more]
-        self._asks = asks
-
     def __enter__(self) -> Engine:
-        self._said = tempfile.TemporaryFile() if self._asks else None
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE if self._asks else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            env={**os.environ, **_ONE_THREAD},
-            start_new_session=True,
-        )
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         from mopo_tui.cli import output
 
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self._process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, number)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(END_SECONDS)
-        for pipe in (self._process.stdin, self._process.stdout, self._said):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
+        self.end()
         if isinstance(error, EngineRefused):
             for line in error.said:
                 output.narrate(line)
             _refuse(error.code, str(error))
-
-    def fileno(self) -> int:
-        """What to wait on for an answer."""
-        assert self._process.stdout is not None
-        return self._process.stdout.fileno()
-
-    def ask(self, line: str) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # what it said before it ended is the next answer
-            self._process.stdin.write(f"{line}\n".encode())
-            self._process.stdin.flush()
-
-    def answer(self) -> dict[str, Any]:
-        """Its next object.
-
-        Raises:
-            EngineRefused: it refuses, or ended without one.
-        """
-        from mopo_tui.manager.state import clean
-
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line.endswith(b"\n"):
-            raise self._ended()
-        values: dict[str, Any] = json.loads(line)
-        if "error" in values:
-            raise EngineRefused(int(values["code"]), clean(str(values["error"])))
-        return values
-
-    def data(self, count: int) -> bytes:
-        """The bytes that follow an object."""
-        assert self._process.stdout is not None
-        found = self._process.stdout.read(count)
-        if len(found) < count:
-            raise self._ended()
-        return found
-
-    def _ended(self) -> EngineRefused:
-        from mopo_tui.cli import errors
-        from mopo_tui.manager.state import clean
-
-        code = self._process.wait()
-        said: list[str] = []
-        if self._said is not None:
-            self._said.seek(0)
-            said = [clean(line) for line in self._said.read().decode(errors="replace").splitlines()[-LOG_LINES:]]
-        return EngineRefused(errors.FAILED, f"the engine ended without a result (exit code {code})", said)
 
     def result(self, what: str) -> dict[str, Any]:
         """Its result, its progress in `what` shown until then."""

@@ -241,6 +241,8 @@ class Dashboard(RunsScreen):
                 return bool(self._own())
             case "zoom":
                 return run is not None and (in_panels or not self.has_class("-narrow"))
+            case "play":
+                return run is not None and run.job == "train" and not run.problem
             case "log" | "panel":
                 return run is not None
         return True
@@ -407,6 +409,14 @@ class Dashboard(RunsScreen):
         from mopo_tui.screens.queue import QueueScreen
 
         self.app.push_screen(QueueScreen(), lambda _: self.mopo.watch_shown())
+
+    def action_play(self) -> None:
+        """The chosen run's policy at work."""
+        from mopo_tui.screens.play import PlayScreen
+
+        run = self.runs.chosen
+        if run is not None:
+            self.app.push_screen(PlayScreen(run), lambda _: self.mopo.watch_shown())
 
     def action_data(self) -> None:
         """The datasets."""

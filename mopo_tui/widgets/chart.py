@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -15,12 +15,12 @@ from textual import events
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from mopo_tui.actions import bindings
 from mopo_tui.widgets.drawing import Grid, Ink, draw, reading
 from mopo_tui.widgets.glyphs import Look, look_of
 from mopo_tui.widgets.palette import colour
+from mopo_tui.widgets.partial_rows import PartialRows
 from mopo_tui.widgets.plot import Plot
 from mopo_tui.widgets.scale import Scale
 from mopo_tui.widgets.thinning import Curves, nearest_x
@@ -34,25 +34,7 @@ _IN, _PAN = (
 _LEAST = 1e-6  # of the whole axis: no window is smaller
 
 
-class _Changed(Strip):
-    """A row of the screen that differs from what the terminal shows from column `first` to `last` only.
-
-    Textual writes a changed row from the widget's left edge on, whatever its regions say: of a chart that grows at its right
-    end that is ten times what is needed. This row skips what is there already.
-    """
-
-    def __init__(self, strip: Strip, first: int, last: int) -> None:
-        super().__init__(list(strip), strip.cell_length)
-        self._first, self._last = first, last
-
-    def crop(self, start: int, end: int | None = None) -> Strip:
-        """The part that is written: where it ends with what changed, what does not change is stepped over."""
-        if start == 0 and end == self._last and self._first > 0:
-            return Strip([Segment(f"\x1b[{self._first}C"), *super().crop(self._first, end)], end)
-        return super().crop(start, end)
-
-
-class Chart(Widget, can_focus=True):
+class Chart(PartialRows, can_focus=True):
     """Shows one plot; `show` gives it another.
 
     A chart with the focus answers to keys: + and − belong to the screen (smoothing), so `]` and `[` zoom, `h` and `l` pan where it
@@ -102,8 +84,6 @@ class Chart(Widget, can_focus=True):
         self._dragged: tuple[int, Window] | None = None
         self._look: Look | None = None
         self._styles: dict[tuple[Ink, bool, Style], Style] = {}
-        self._taken: Collection[Region] = ()  # what the screen is about to repaint of this widget
-        self._moved = True  # whether the screen was laid out anew: then more than this widget may be repainted
 
     # --- what is shown ----------------------------------------------------------------------------
 
@@ -223,32 +203,6 @@ class Chart(Widget, can_focus=True):
         if self._border_row is not None and not regions:
             regions = (Region(-1, self._border_row, self.outer_size.width, 1),)
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
-
-    def on_mount(self) -> None:
-        self.screen.screen_layout_refresh_signal.subscribe(self, self._laid_out)
-
-    def _laid_out(self, _screen: object) -> None:
-        self._moved = True
-
-    def _exchange_repaint_regions(self) -> Collection[Region]:
-        self._taken = super()._exchange_repaint_regions()
-        return self._taken
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """The rows of the widget, of which those that change in part are written in part."""
-        strips = super().render_lines(crop)
-        taken, moved, self._taken, self._moved = self._taken, self._moved, (), False
-        if moved or crop.x or crop.width != self.outer_size.width:
-            return strips
-        columns: dict[int, tuple[int, int]] = {}
-        for region in taken:
-            for row in range(region.y, region.bottom):
-                first, last = columns.get(row, (region.x, region.right))
-                columns[row] = min(first, region.x), max(last, region.right)
-        return [
-            _Changed(strip, *columns[row]) if row in columns else strip
-            for row, strip in enumerate(strips, start=crop.y)
-        ]
 
     def on_resize(self) -> None:
         self._write_border()
