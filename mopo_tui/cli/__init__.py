@@ -23,9 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def open_app(arguments: Sequence[str] | None = None) -> NoReturn:
     """`mopo-tui [RUN] [--runs DIR]`: open the app."""
-    from mopo_tui.cli.commands import app_only
     from mopo_tui.cli.errors import guarded
     from mopo_tui.manager.locations import use_own_tasks
 
     use_own_tasks()
-    sys.exit(guarded(lambda: app_only(args=arguments, prog_name="mopo-tui")))
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given:  # as mostly, and nothing to understand: what reads a command line need not be loaded
+        from mopo_tui.cli.opening import open_at
+
+        sys.exit(guarded(lambda: open_at(None)))
+    from mopo_tui.cli.commands import app_only
+
+    sys.exit(guarded(lambda: app_only(args=given, prog_name="mopo-tui")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def demo() -> None:
     """Open the app on finished runs that ship with mopo-tui, only to look at: nothing is started, nothing changed."""
-    from mopo_tui.cli.commands import open_on
+    from mopo_tui.cli.opening import open_on
     from mopo_tui.manager import RunNotFound, Store, StoreError, locations
 
     root = locations.reference_runs()
