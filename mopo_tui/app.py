@@ -11,6 +11,7 @@ from typing import Any
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.timer import Timer
@@ -40,7 +41,10 @@ from mopo_tui.run_view import RunView
 from mopo_tui.screens.base import RunsScreen
 from mopo_tui.screens.dashboard import Dashboard
 from mopo_tui.screens.help import HelpScreen
+from mopo_tui.slow_line import PacedApp
+from mopo_tui.widgets.ascii_only import AsciiOnly
 from mopo_tui.widgets.chart import Chart
+from mopo_tui.widgets.glyphs import look_of
 from mopo_tui.widgets.palette import Colours
 from mopo_tui.widgets.panel_board import PanelBoard
 from mopo_tui.widgets.words import place_of
@@ -82,7 +86,7 @@ LIGHT = Theme(
 )
 
 
-class MopoApp(App[None]):
+class MopoApp(PacedApp):
     """The terminal app on one store.
 
     Args:
@@ -100,6 +104,7 @@ class MopoApp(App[None]):
         self, store: Store, run: str | None = None, keys: Keys | None = None, memory: Memory | None = None
     ) -> None:
         super().__init__()
+        self.plain = [AsciiOnly()] if look_of(os.environ).kind == "ascii" else []
         self.keys = keys or Keys()
         self.memory = memory or Memory()
         self._saving: Timer | None = None
@@ -162,6 +167,9 @@ class MopoApp(App[None]):
     def _save(self) -> None:
         self._saving = None
         self.memory.save()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), *self.plain]
 
     # --- what the poller says ---------------------------------------------------------------------
 

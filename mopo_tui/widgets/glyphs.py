@@ -82,6 +82,21 @@ def look_of(environment: Mapping[str, str], encoding: str = "", colours: bool = 
         if environment.get("MOPO_GLYPHS") == kind:
             return Look(kind, colours)
     encoding = encoding or getattr(sys.__stdout__, "encoding", None) or "utf-8"
-    if encoding.lower().replace("-", "") not in ("utf8", "utf16", "utf32") or environment.get("TERM") == "dumb":
+    unicode = _is_unicode(encoding) and _is_unicode(_named(environment) or "utf-8")
+    if not unicode or environment.get("TERM") == "dumb":
         return Look("ascii", colours)
     return Look("blocks" if environment.get("TERM") == "linux" else "braille", colours)
+
+
+def _is_unicode(encoding: str) -> bool:
+    return encoding.lower().replace("-", "") in ("utf8", "utf16", "utf32")
+
+
+def _named(environment: Mapping[str, str]) -> str:
+    """The encoding that the variables of the locale name; empty where they name none. Python writes UTF-8 even where a person asked
+    for the C locale, and says so in LC_CTYPE."""
+    names = [environment.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")]
+    if names[1] == "C.UTF-8" and names[2]:  # mostly Python's doing
+        names[1] = ""
+    name = next((name for name in names if name), "")
+    return "ascii" if name in ("C", "POSIX") else name.partition(".")[2].partition("@")[0]

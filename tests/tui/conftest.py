@@ -21,8 +21,9 @@ from mopo_tui.manager import Store
 @pytest.fixture(autouse=True)
 def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable or file of the person who runs the tests counts, and nothing of theirs is touched."""
-    for name in [n for n in os.environ if n.startswith("MOPO_")]:
+    for name in [n for n in os.environ if n.startswith("MOPO_") or n in ("LC_ALL", "LC_CTYPE", "NO_COLOR")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("LANG", "C.UTF-8")
     monkeypatch.setenv("MOPO_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("MOPO_THREADS", "1")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))

@@ -85,7 +85,7 @@ class AppTerminal:
     """`mopo-tui` on one store in a terminal of its own; `with` ends it, however the block ends.
 
     Attributes:
-        got: bytes that the terminal got so far.
+        written: all that the terminal got so far.
     """
 
     def __init__(
@@ -99,12 +99,13 @@ class AppTerminal:
         command: Sequence[str] = START,
     ) -> None:
         self.screen = Screen(columns, rows)
-        self.got = 0
-        self.written = b""
+        self.written = bytearray()
+        self._shown = 0  # bytes of it that are on the screen
         self._master, slave = pty.openpty()
         self._size(columns, rows)
-        variables = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONUTF8": "1"}
-        variables.pop("NO_COLOR", None)
+        locale = ("LC_ALL", "LC_CTYPE", "LANG")
+        variables = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", *locale)}
+        variables |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
         variables |= {"MOPO_RUNS": str(runs), **(environment or {})}
         self.begun = time.perf_counter()
         self.process = subprocess.Popen(
@@ -143,13 +144,16 @@ class AppTerminal:
             data = os.read(self._master, most)
         except OSError:  # Linux says EIO once the program has closed its end
             return False
-        self.got += len(data)
         self.written += data
-        whole = self.written.decode("utf-8", "ignore") if self.written[-1:] < b"\x80" else ""
-        if whole:
-            self.screen.feed(whole)
-            self.written = b""
+        if data and data[-1] < 0x80:  # no character is torn
+            self.screen.feed(self.written[self._shown :].decode("utf-8", "replace"))
+            self._shown = len(self.written)
         return bool(data)
+
+    @property
+    def got(self) -> int:
+        """Bytes that the terminal got so far."""
+        return len(self.written)
 
     def until(self, true: Callable[[Screen], bool], seconds: float = 20.0) -> float:
         """Read until the screen is so; the seconds that it took.

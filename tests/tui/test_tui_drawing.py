@@ -349,6 +349,11 @@ def test_every_kind_draws_a_rising_line_upwards(kind: Kind) -> None:
         ({"TERM": "xterm-256color", "NO_COLOR": ""}, "UTF-8", Look("braille", False)),
         ({"TERM": "linux"}, "utf-8", Look("blocks")),
         ({"LANG": "C"}, "ascii", Look("ascii")),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, "utf-8", Look("ascii")),  # what Python makes of LANG=C
+        ({"LC_ALL": "POSIX", "LANG": "C.UTF-8"}, "utf-8", Look("ascii")),
+        ({"LANG": "de_DE.ISO-8859-1@euro"}, "utf-8", Look("ascii")),
+        ({"LC_CTYPE": "C.UTF-8"}, "utf-8", Look()),  # and of no locale at all
+        ({"LANG": "C", "LC_ALL": "de_DE.UTF-8"}, "utf-8", Look()),
         ({}, "ANSI_X3.4-1968", Look("ascii")),
         ({"TERM": "dumb"}, "utf-8", Look("ascii", False)),
         ({"MOPO_GLYPHS": "ascii"}, "utf-8", Look("ascii")),
