@@ -223,7 +223,7 @@ def main() -> None:
     wanted = sys.argv[1:] or list(PARTS)
     print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     with tempfile.TemporaryDirectory() as place:
-        os.environ["XDG_CACHE_HOME"] = f"{place}/cache"
+        os.environ |= {"XDG_CACHE_HOME": f"{place}/cache", "XDG_STATE_HOME": f"{place}/state"}
         for name in wanted:
             PARTS[name](Path(place))
     print(f"load of the machine {os.getloadavg()[0]:.1f} at the end")
