@@ -186,6 +186,7 @@ class Dashboard(RunsScreen):
     def on_resize(self) -> None:
         if self.query(RunList):  # a screen gets its size before what stands deeper in it
             self._show_top(self.mopo.runs)
+            self.call_after_refresh(self.refresh_bindings)  # some keys are valid where there is room alone
 
     def _show_chosen(self) -> None:
         entry = self.runs.entry

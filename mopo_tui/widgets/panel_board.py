@@ -74,7 +74,7 @@ class PanelBoard(Vertical):
     BINDINGS = bindings("panels")
 
     class Changed(Message):
-        """Another panel is chosen, or one is shown in another way: `state` is what to remember."""
+        """Another panel is chosen, others are on the screen, or one is shown in another way: `state` is what to remember."""
 
         def __init__(self, state: BoardState) -> None:
             super().__init__()
@@ -168,6 +168,7 @@ class PanelBoard(Vertical):
             self._layout_now = layout
             self._place()
             self.call_after_refresh(self._keep_focus)
+            self.post_message(self.Changed(self._state))  # other panels may need what was not read until now
         else:
             self._make()
 

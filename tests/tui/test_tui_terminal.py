@@ -38,7 +38,7 @@ def listed(screen: Screen) -> bool:
 def opened(terminal: AppTerminal) -> AppTerminal:
     """The app once it shows its runs and has drawn them."""
     terminal.until(listed, 60)
-    terminal.quiet()
+    terminal.quiet(1.2)  # the runs of a row are read one after the other
     return terminal
 
 
