@@ -127,11 +127,11 @@ def test_over_a_slow_line_a_key_is_answered_by_the_newest_state(runs: Path) -> N
         assert took < 12, f"help after {took:.1f} s"
         assert terminal.got - before < 120_000
         terminal.press("\x1b")
-        terminal.quiet()
+        terminal.quiet(1.2)
         # What was held back meanwhile is there once the line is free.
         moved = body(terminal.screen)
         terminal.resize(*LARGE)
-        terminal.quiet()
+        terminal.quiet(1.2)
         terminal.resize(*WIDE)
         terminal.until(lambda screen: body(screen) == moved)
         terminal.press("q")
