@@ -24,7 +24,7 @@ class ConfirmScreen(ModalScreen[bool]):
         keys = keys_of(self.app)
         with Vertical(id="dialog"):
             yield Static(self._question, id="question", markup=False)
-            yield Static(self._about, id="about-question", markup=False)
+            yield Static(keys.said(self._about), id="about-question", markup=False)
             with Horizontal(id="buttons"):
                 yield Button(f"No ({keys.shown('confirm.no')})", id="no", compact=True)
                 yield Button(f"{self._yes} ({keys.shown('confirm.yes')})", id="yes", compact=True)

@@ -394,7 +394,6 @@ class Dashboard(RunsScreen):
 
         who, it = all_called(runs), "it" if len(runs) == 1 else "them"
         about = deed.about if len(runs) == 1 else f"Each of them: {deed.about[0].lower()}{deed.about[1:]}"
-        about = self.mopo.keys.said(about)
         self.app.push_screen(ConfirmScreen(f"{deed.verb} {who}?", about, f"{deed.verb} {it}"), answered)
 
     def action_log(self) -> None:

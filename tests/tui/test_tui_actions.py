@@ -56,6 +56,34 @@ async def test_delete_asks_goes_to_the_trash_and_comes_back(seeds: Store) -> Non
         assert {run.id[-4:] for run in seeds.runs()} == {"aaa0", "bbbb"}
 
 
+@pytest.mark.parametrize(
+    ("key", "verb", "asked"), [("s", "Stop", 2), ("K", "Kill", 2), ("R", "Restart", 1), ("D", "Delete", 2)]
+)
+async def test_what_takes_something_away_asks_names_the_runs_and_does_nothing_unless_told(
+    finished_store: Store, key: str, verb: str, asked: int
+) -> None:
+    def picture() -> dict[str, tuple[int, int]]:
+        files = (path for path in finished_store.root.rglob("*") if not path.name.startswith(".index"))
+        return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
+
+    before = picture()
+    app = fixed(MopoApp(finished_store))
+    async with app.run_test(size=WIDE) as pilot:
+        await settled(pilot, app)
+        for no in ("enter", "escape", "n", "q"):
+            await pilot.press(key)
+            await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+            assert app.focused is not None
+            assert app.focused.id == "no"
+            question = next(line for line in text_of(app).splitlines() if f"{verb} " in line and "?" in line)
+            ids = [run.id[-4:] for run in app.runs if run.id[-4:] in question]
+            assert len(ids) == asked, question
+            await pilot.press(no)
+            await until(pilot, lambda: isinstance(app.screen, Dashboard))
+        await pilot.pause(0.3)
+    assert picture() == before
+
+
 async def test_an_empty_trash_says_so(seeds: Store) -> None:
     app = fixed(MopoApp(seeds))
     async with app.run_test(size=SMALL) as pilot:
