@@ -23,7 +23,7 @@ from engine.data.dataset import TransitionDataset
 from engine.record import write_json
 
 # To be raised whenever the same settings fit another ensemble; a test on the fit's output says when.
-DYNAMICS_VERSION = 2
+DYNAMICS_VERSION = 1
 ENSEMBLES, FIT = "ensembles", "fit.json"
 
 
