@@ -311,6 +311,16 @@ def _fields_of(cls: type) -> Mapping[str, dataclasses.Field[Any]]:
     return found
 
 
+def meaning(field: dataclasses.Field[Any]) -> str:
+    """What a key is for, with its range."""
+    low, high, choices = (field.metadata[name] for name in ("minimum", "maximum", "choices"))
+    words = str(field.metadata["about"])
+    if choices and not all(choice in words for choice in choices):
+        words += f" ({', '.join(choices)})"
+    bounds = [f"{word} {limit:g}" for word, limit in (("at least", low), ("at most", high)) if limit is not None]
+    return "; ".join([words, *bounds])
+
+
 def flat(config: Config) -> dict[str, Value]:
     """Every dotted key with its value."""
     out: dict[str, Value] = {}
@@ -434,7 +444,7 @@ def _check_whole(config: Config) -> None:
 def _check_data(config: TrainConfig | DatasetConfig) -> None:
     """Task, source, size and environment go together."""
     source, size, env_id = config.dataset.source, config.dataset.size, config.environment.id
-    if not source or source in (f"{kind}:" for kind in SOURCES):
+    if not source or source.removesuffix(":") in SOURCES:
         raise ConfigError(f"dataset.source = {source!r}: ours, d4rl:NAME, minari:ID, training:RUN_FOLDER, or a path")
     if 0 < size < MINIMUM_ROWS:
         raise ConfigError(

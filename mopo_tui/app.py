@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,11 @@ from textual.screen import Screen
 from textual.theme import Theme
 from textual.timer import Timer
 
-from engine.config import TrainConfig
 from mopo_tui.actions import bindings
 from mopo_tui.deeds import called, carry_out
 from mopo_tui.keys import BY_ID, Keys, written
 from mopo_tui.machine import Load
 from mopo_tui.manager import Run, Store, StoreError, trash
-from mopo_tui.manager.new_run import resolve_run
 from mopo_tui.manager.queue import Queue, QueueError
 from mopo_tui.memory import Memory
 from mopo_tui.poller import (
@@ -232,14 +230,6 @@ class MopoApp(PacedApp):
             self.poller.watch_queue(screens[-1].watches_queue())
 
     # --- what screens ask for ---------------------------------------------------------------------
-
-    def resolve(self, values: Mapping[str, Any]) -> TrainConfig:
-        """A training configuration as `mopo run` would make it: files and variables below `values`.
-
-        Raises:
-            ConfigError: one line on what is wrong.
-        """
-        return resolve_run([("form", values)]).config
 
     @work(thread=True)
     def carry_out(

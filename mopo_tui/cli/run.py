@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -102,7 +101,7 @@ def run(
     from mopo_tui.cli import output
     from mopo_tui.manager import Store, locations
     from mopo_tui.manager.experiment import Description, parse_seeds, parse_sweeps, plan
-    from mopo_tui.manager.new_run import finish_command, ignored
+    from mopo_tui.manager.new_run import absolute_source, finish_command, ignored
 
     layers: list[tuple[str, dict[str, Any]]] = []
     for setting in settings or []:
@@ -113,7 +112,7 @@ def run(
         ("--algorithm", "algorithm"): algorithm,
         ("--preset", "preset"): preset,
         ("--seed", "seed"): seed,
-        ("--dataset", "dataset.source"): None if dataset is None else absolute(dataset),
+        ("--dataset", "dataset.source"): None if dataset is None else absolute_source(dataset),
         ("--size", "dataset.size"): size,
         ("--threads", "compute.threads"): threads,
         ("--device", "compute.device"): device,
@@ -167,15 +166,6 @@ def _threads(root: Path, background: bool) -> Callable[[bool], int | None]:
         return None if alone and queue.slots() > 1 else 1
 
     return chosen
-
-
-def absolute(source: str) -> str:
-    """A source of data as it means the same in every folder: a path from here made absolute."""
-    from engine.tasks import OURS, SOURCES
-
-    if source == OURS or source.partition(":")[0] in SOURCES:
-        return source
-    return os.path.abspath(Path(source).expanduser())
 
 
 def start(config: Config, root: Path | None, *, name: str | None, as_json: bool, background: bool) -> None:

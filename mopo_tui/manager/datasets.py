@@ -238,6 +238,13 @@ def _downloads() -> Path:
     return locations.data_root() / "downloads" / "d4rl"
 
 
+def published() -> dict[str, int]:
+    """The bytes of every file that D4RL publishes, by its source: d4rl:hopper-medium-v2."""
+    table = (Path(record.__file__).parent / "data" / "d4rl_files.tsv").read_text(encoding="ascii")
+    rows = (line.split("\t") for line in table.splitlines() if not line.startswith("#"))
+    return {_source(file): int(size) for file, size, _ in rows}
+
+
 def _source(file: str) -> str:
     """The source that a published file's name stands for: walker_mixed.hdf5 is d4rl:walker2d-medium-replay-v0."""
     stem = file.removesuffix(".hdf5")

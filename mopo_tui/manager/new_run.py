@@ -19,7 +19,7 @@ from engine.config import (
     flatten,
     resolve,
 )
-from engine.tasks import OWN_TASKS_VARIABLE
+from engine.tasks import OURS, OWN_TASKS_VARIABLE, SOURCES
 from engine.used_keys import uses
 from mopo_tui.manager import locations, on_finish
 from mopo_tui.manager.identity import cores
@@ -175,3 +175,10 @@ def with_threads(config: C, threads: int | None = None) -> C:
         return config
     threads = 1 if isinstance(config, BehaviourConfig) else threads or min(cores(), 2)
     return dataclasses.replace(config, compute=dataclasses.replace(config.compute, threads=threads))
+
+
+def absolute_source(source: str) -> str:
+    """A source of data as it means the same in every folder: a path from here made absolute."""
+    if source == OURS or source.partition(":")[0] in SOURCES:
+        return source
+    return os.path.abspath(Path(source).expanduser())

@@ -3,7 +3,6 @@ and checked whole."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from engine.config import ConfigError, TrainConfig, fields_of, flatten, parse_setting, resolve, to_toml
+from engine.config import ConfigError, TrainConfig, fields_of, flatten, meaning, parse_setting, resolve, to_toml
 from engine.record import write_atomically
 from mopo_tui.manager import locations
 from mopo_tui.manager.new_run import BESIDES, EXPERIMENT
@@ -121,7 +120,7 @@ def template() -> str:
             lines.append(written)
         elif written:
             field = fields[section + written.split(" ", 1)[0]]
-            lines += [f"# {_meaning(field)}", f"# {written}"]
+            lines += [f"# {meaning(field)}", f"# {written}"]
         else:
             lines.append("")
     places = [
@@ -132,16 +131,6 @@ def template() -> str:
         "# datasets and kept ensembles",
     ]
     return "\n".join([*lines, *places, '# data = "data"', ""])
-
-
-def _meaning(field: dataclasses.Field[Any]) -> str:
-    """What a key is for, with its range."""
-    low, high, choices = (field.metadata[name] for name in ("minimum", "maximum", "choices"))
-    words = str(field.metadata["about"])
-    if choices and not all(choice in words for choice in choices):
-        words += f" ({', '.join(choices)})"
-    bounds = [f"{word} {limit:g}" for word, limit in (("at least", low), ("at most", high)) if limit is not None]
-    return "; ".join([words, *bounds])
 
 
 # --- checking ---------------------------------------------------------------------------------------------------------------------

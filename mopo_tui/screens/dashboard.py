@@ -232,6 +232,8 @@ class Dashboard(RunsScreen):
                 return any(comparable(each) for each in self.runs.selected)
             case "new" | "restore" | "queue" | "data":
                 return not self.mopo.store.read_only
+            case "like":
+                return run is not None and run.job == "train" and not run.problem and not self.mopo.store.read_only
             case "compare":
                 return len(self.marked) >= LEAST_COMPARED
             case "filter" | "sort":
@@ -349,7 +351,14 @@ class Dashboard(RunsScreen):
         self.app.push_screen(CompareScreen(self.marked))
 
     def action_new(self) -> None:
-        """The form of a new run."""
+        """The form of new runs."""
+        self._open_form(None)
+
+    def action_like(self) -> None:
+        """The form, filled from the chosen run."""
+        self._open_form(self.runs.chosen)
+
+    def _open_form(self, same_as: Run | None) -> None:
         from mopo_tui.screens.new_run import NewRunScreen
 
         def started(run: Run | None) -> None:
@@ -357,7 +366,7 @@ class Dashboard(RunsScreen):
                 self._start_with = run.id
                 self.mopo.poller.look()
 
-        self.app.push_screen(NewRunScreen(self.mopo.store, self.mopo.resolve), started)
+        self.app.push_screen(NewRunScreen(self.mopo.store, same_as), started)
 
     def action_stop(self) -> None:
         self._do("stop")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from realistic import fixed_clock, make_run
 from screen_text import fixed, settled, text_of, until
-from textual.widgets import Input, Static
 
 from engine.record import Recorder
 from mopo_tui.app import MopoApp
@@ -16,9 +14,7 @@ from mopo_tui.manager import Store
 from mopo_tui.screens.compare import CompareScreen
 from mopo_tui.screens.confirm import ConfirmScreen
 from mopo_tui.screens.dashboard import Dashboard
-from mopo_tui.screens.new_run import NewRunScreen
 from mopo_tui.widgets.chart import Chart
-from mopo_tui.widgets.choice import Choice
 from mopo_tui.widgets.run_list import RunList
 
 WIDE, SMALL = (120, 40), (80, 24)
@@ -175,43 +171,6 @@ async def test_log_scale_is_switched(app: MopoApp) -> None:
         assert chart.plot.y_log
         await pilot.press("1", "L")
         assert not chart.plot.y_log
-
-
-async def test_the_form_says_what_is_wrong_while_one_types(tmp_path: Path) -> None:
-    app = fixed(MopoApp(Store.open(tmp_path / "runs")))
-    async with app.run_test(size=SMALL, notifications=True) as pilot:
-        await until(pilot, lambda: "No runs yet." in text_of(app))
-        await pilot.press("a")
-        await until(pilot, lambda: "100k-v0: built first" in text_of(app))
-        assert isinstance(app.screen, NewRunScreen)
-        await pilot.press("down", "down", "down", "delete", "x")
-        await until(pilot, lambda: "'x' is not a whole number" in text_of(app))
-        await pilot.press("enter")
-        await pilot.pause(0.3)
-        assert isinstance(app.screen, NewRunScreen)
-        assert Store.open(tmp_path / "runs").runs() == []
-        await pilot.press("backspace", "minus", "1")
-        await until(pilot, lambda: "at least 0" in text_of(app))
-        await pilot.press("backspace", "backspace", "3")
-        await until(pilot, lambda: str(app.screen.query_one("#problem", Static).render()) == "")
-        await pilot.press("up", "left")
-        assert app.screen.query_one("#preset", Choice).value == "smoke"
-        assert app.screen.query_one("#seed", Input).value == "3"
-        await until(pilot, lambda: "3 epochs × 50 updates" in text_of(app))
-        await pilot.press("escape")
-        assert isinstance(app.screen, Dashboard)
-        assert Store.open(tmp_path / "runs").runs() == []
-
-
-async def test_the_form_shows_a_dataset_that_is_there(tmp_path: Path) -> None:
-    folder = tmp_path / "data" / "datasets" / "mopo" / "ant-angle" / "100k-v0"
-    folder.mkdir(parents=True)
-    (folder / "dataset.json").write_text(json.dumps({"fingerprint": "abc", "size": 100_000, "episodes": 100}))
-    app = fixed(MopoApp(Store.open(tmp_path / "runs")))
-    async with app.run_test(size=SMALL, notifications=True) as pilot:
-        await until(pilot, lambda: app.looked)
-        await pilot.press("a")
-        await until(pilot, lambda: "mopo/ant-angle/100k-v0: present" in text_of(app))
 
 
 async def test_torn_and_vanishing_runs_do_not_end_the_app(tmp_path: Path) -> None:

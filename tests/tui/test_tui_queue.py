@@ -8,13 +8,10 @@ import pytest
 from realistic import make_run
 from screen_text import fixed, settled, text_of, until
 
-from engine.config import ALGORITHMS, PRESETS
 from mopo_tui.app import MopoApp
 from mopo_tui.manager import Store
 from mopo_tui.screens.dashboard import Dashboard
-from mopo_tui.screens.new_run import NewRunScreen
 from mopo_tui.screens.queue import QueueScreen
-from mopo_tui.widgets.choice import Choice
 
 SMALL = (80, 24)
 
@@ -52,25 +49,6 @@ async def test_the_app_starts_what_waits_once_there_is_room(full_store: Store) -
         await until(pilot, (folder / "process.json").exists, seconds=30)
         await until(pilot, lambda: app.runs[0].state.value != "queued")
     full_store.abort(full_store.run(folder.name))
-
-
-async def test_the_form_offers_and_explains_every_algorithm_and_preset(full_store: Store) -> None:
-    app = fixed(MopoApp(full_store))
-    async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: app.looked)
-        await pilot.press("a")
-        assert isinstance(app.screen, NewRunScreen)
-        await pilot.press("down")
-        for algorithm in ALGORITHMS:
-            assert app.screen.query_one("#algorithm", Choice).value == algorithm
-            await until(pilot, lambda: f"{algorithm.upper()}: " in text_of(app))  # noqa: B023
-            await pilot.press("right")
-        await pilot.press("down")
-        shown = []
-        for _ in PRESETS:
-            shown.append(app.screen.query_one("#preset", Choice).value)
-            await pilot.press("right")
-        assert sorted(shown) == sorted(PRESETS)
 
 
 async def test_the_queue_is_shown_reordered_and_given_slots(full_store: Store) -> None:

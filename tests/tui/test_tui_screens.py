@@ -48,7 +48,8 @@ async def test_empty_store(tmp_path: Path, size: str) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_new_run(app: MopoApp, size: str) -> None:
+async def test_new_run(app: MopoApp, size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mopo_tui.manager.launcher.ThisHost.slots", lambda _: 2)
     async with app.run_test(size=SIZES[size]) as pilot:
         await settled(pilot, app)
         await pilot.press("a")
