@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.segment import Segment
 from rich.style import Style
@@ -15,6 +15,19 @@ from textual.strip import Strip
 from mopo_tui.actions import bindings
 from mopo_tui.widgets.palette import colour
 
+_STAGE = re.compile(r"\[\w+\] ")  # with which what the engine says begins
+
+
+def wrapped(line: str, width: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of the parts of a line that stand below each other: broken at blanks, and within a word that is too long."""
+    at = 0
+    while len(line) - at > width:
+        blank = line.rfind(" ", at + width // 2, at + width + 1)
+        end = at + width if blank < 0 else blank
+        yield at, end
+        at = end if blank < 0 else blank + 1
+    yield at, len(line)
+
 
 class LogText(ScrollView, can_focus=True):
     """Draws only the lines in sight. Following, it stays at the end until somebody scrolls away from it."""
@@ -24,7 +37,9 @@ class LogText(ScrollView, can_focus=True):
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self._lines: Sequence[str] = ()
-        self._rows: list[tuple[int, int]] = []  # line and its first character, for every row on the screen
+        self._rows: list[
+            tuple[int, int, int]
+        ] = []  # line, its first character and the end, for every row on the screen
         self._pattern: re.Pattern[str] | None = None
         self._matches: list[int] = []  # lines
         self._match = -1  # of them
@@ -78,7 +93,7 @@ class LogText(ScrollView, can_focus=True):
         if self._matches:
             self.follow = False
             self._match = (self._match + direction) % len(self._matches)
-            row = next(i for i, (line, _) in enumerate(self._rows) if line == self._matches[self._match])
+            row = next(i for i, (line, _, _) in enumerate(self._rows) if line == self._matches[self._match])
             self.scroll_to(y=max(row - self.size.height // 2, 0), animate=False, force=True)
             self.refresh()
         else:
@@ -101,10 +116,10 @@ class LogText(ScrollView, can_focus=True):
     def _lay_out(self) -> None:
         width = max(self.scrollable_content_region.width, 8)
         if self.wrap:
-            self._rows = [(i, at) for i, line in enumerate(self._lines) for at in range(0, max(len(line), 1), width)]
+            self._rows = [(i, *part) for i, line in enumerate(self._lines) for part in wrapped(line, width)]
             widest = width
         else:
-            self._rows = [(i, 0) for i in range(len(self._lines))]
+            self._rows = [(i, 0, len(line)) for i, line in enumerate(self._lines)]
             widest = max((len(line) for line in self._lines), default=0)
         self.virtual_size = Size(max(widest, 1), len(self._rows))
         if self.follow:
@@ -145,10 +160,10 @@ class LogText(ScrollView, can_focus=True):
         base = self.rich_style
         if row >= len(self._rows):
             return Strip.blank(width, base)
-        index, at = self._rows[row]
+        index, at, until = self._rows[row]
         line = self._lines[index]
         begin = at if self.wrap else self.scroll_offset.x
-        end = begin + width
+        end = until if self.wrap else begin + width
         dark = self.app.current_theme.dark
         here = 0 <= self._match < len(self._matches) and self._matches[self._match] == index
         found = base + Style(color=colour("orange", dark), bold=True, underline=here)
@@ -159,4 +174,8 @@ class LogText(ScrollView, can_focus=True):
                 segments += [Segment(line[done:first], base), Segment(line[first:last], found)]
                 done = last
         segments.append(Segment(line[done:end], base))
+        stage = _STAGE.match(line)
+        if stage and not begin and len(segments) == 1:  # nothing found before or in it
+            muted = base + Style(color=colour("muted", dark))
+            segments = [Segment(line[: stage.end()], muted), Segment(line[stage.end() : end], base)]
         return Strip(segments).adjust_cell_length(width, base)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 from realistic import make_run
-from screen_text import fixed, settled, text_of, until
+from screen_text import check_screen, fixed, settled, text_of, until
 
 from mopo_tui.app import MopoApp
 from mopo_tui.log_view import MOST_LINES, LogTail
 from mopo_tui.manager import Store
 from mopo_tui.screens.dashboard import Dashboard
 from mopo_tui.screens.log import LogScreen
-from mopo_tui.widgets.log_text import LogText
+from mopo_tui.widgets.log_text import LogText, wrapped
 from mopo_tui.widgets.prompt import Prompt
 
 SMALL = (80, 24)
@@ -115,3 +115,29 @@ def test_a_log_that_is_begun_again_or_gone_is_read_anew(tmp_path: Path) -> None:
     path.write_text("x\n" * (MOST_LINES + 5))
     assert tail.look()
     assert len(tail.lines) == MOST_LINES
+
+
+def test_lines_are_broken_at_blanks() -> None:
+    def parts(line: str, width: int) -> list[str]:
+        return [line[begin:end] for begin, end in wrapped(line, width)]
+
+    assert parts("", 8) == [""]
+    assert parts("12345678", 8) == ["12345678"]
+    assert parts("one two three", 8) == ["one two", "three"]
+    assert parts("one two3 four", 8) == ["one two3", "four"]
+    assert parts("a 2345678901234567 b", 8) == ["a 234567", "89012345", "67 b"]  # a blank near the start helps nobody
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_screen(logged: Path, size: tuple[int, int]) -> None:
+    (logged / "console.log").write_text(
+        "[start] mopo/ant-angle/100k-v0: 100000 transitions, fingerprint e8ee53ee277c\n"
+        "[policy] epoch 5: return 1512.3 (std over episodes 40.0), normalized score 54.0 (10 episodes)\n"
+        "a warning of a library\n"
+    )
+    app = fixed(MopoApp(Store.open(logged.parent)))
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot, app)
+        await pilot.press("o")
+        await until(pilot, lambda: "a warning of a library" in text_of(app))
+        check_screen(app, f"log-{size[0]}x{size[1]}")

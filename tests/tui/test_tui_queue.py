@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 from realistic import make_run
-from screen_text import fixed, settled, text_of, until
+from screen_text import check_screen, fixed, settled, text_of, until
 
 from mopo_tui.app import MopoApp
 from mopo_tui.manager import Store
@@ -86,3 +87,24 @@ async def test_the_queue_is_shown_reordered_and_given_slots(full_store: Store) -
         await pilot.press("minus", "escape")
         await until(pilot, lambda: full_store.queue.slots() == 0)
         assert isinstance(app.screen, Dashboard)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_screen(full_store: Store, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
+    """What waits, with its own name and how long; what computes, with how far it is; that nothing starts without a slot."""
+    monkeypatch.setattr(QueueScreen, "now", staticmethod(lambda: 0.0))  # of a run that was queued later
+    ids = [f"20260921-14150{i}-ant-angle-mopo-s{i}-aaa{i}" for i in range(3)]
+    for i, run_id in enumerate(ids):
+        make_run(full_store.root, run_id, seed=i, ending="queued", name="the long one" if i == 1 else "")
+        full_store.enqueue([full_store.run(run_id)])
+    app = fixed(MopoApp(full_store))
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot, app)
+        await pilot.press("Q")
+        await until(pilot, lambda: "0 of 0 slots of node taken" in text_of(app))
+        await until(pilot, lambda: "nothing starts until + gives it one" in text_of(app))
+        check_screen(app, f"queue-{size[0]}x{size[1]}")
+        assert isinstance(app.screen, QueueScreen)
+        job = full_store.queue.waiting()[0]
+        running = dataclasses.replace(app.runs[0], progress=0.43, eta_s=61.0)
+        assert app.screen._when(dataclasses.replace(job, claimant={"pid": 1}), running) == "43 %, 1:01 min left"
