@@ -149,6 +149,7 @@ ACTIONS: tuple[Action, ...] = (
         "copy('latex')", ("Y",), "Copy LaTeX", "the tables as LaTeX: clipboard, tmux, file", "compare", footer=False
     ),
     Action("export", ("e",), "Export", "the runs into a page, a table or a picture", "compare"),
+    Action("view", ("v",), "View", "uncertainty over time, or its newest histogram", "compare", footer=False),
     Action("axis", ("x",), "X axis", "against updates, epochs, steps or time", "compare", footer=False),
     Action("smooth(1)", ("plus",), "Smoother", "smooth curves over the raw ones", "compare", footer=False),
     Action("smooth(-1)", ("minus",), "Rougher", "less smoothing", "compare", footer=False),

@@ -13,12 +13,28 @@ from pathlib import Path
 from mopo_tui.manager import StoreError
 from mopo_tui.manager.export import write_target
 from mopo_tui.manager.locations import user_data
+from mopo_tui.widgets.words import place_of
 
 _SECONDS = 5.0
 
 
-def inside_tmux(environment: Mapping[str, str]) -> bool:
-    return bool(environment.get("TMUX"))
+def also_copied(text: str, name: str, environment: Mapping[str, str]) -> tuple[list[str], bool]:
+    """Give a text to tmux, where the app runs inside it, and to a file of that name.
+
+    Returns:
+        where it is, or why not, one line each; and whether any of it failed.
+    """
+    said, failed = [], False
+    if environment.get("TMUX"):
+        problem = into_tmux(text)
+        failed = bool(problem)
+        said.append(problem or "in tmux' buffer")
+    try:
+        said.append(f"in {place_of(into_file(text, name))}")
+    except StoreError as error:
+        failed = True
+        said.append(str(error))
+    return said, failed
 
 
 def into_tmux(text: str) -> str:

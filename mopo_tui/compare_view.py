@@ -13,10 +13,11 @@ from mopo_tui.manager.comparison_warnings import everything_unfair
 from mopo_tui.manager.differences import Difference
 from mopo_tui.run_view import RunView
 from mopo_tui.widgets.palette import Stroke
-from mopo_tui.widgets.panels import PANELS, Options, Panel, panel
+from mopo_tui.widgets.panels import PANELS, Options, Panel, axes, panel
 from mopo_tui.widgets.plot import Plot, share_axes
 from mopo_tui.widgets.seeds import Group as Drawn
 
+_SMOOTHING = (0.0, 0.6, 0.9, 0.97)
 _IN_HEADS = ("task", "algorithm", "seed")  # what the heads of columns say
 Views = Mapping[str, RunView]
 
@@ -38,6 +39,39 @@ class Column:
     @property
     def alone(self) -> bool:
         return len(self.runs) == 1
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How the panels are drawn.
+
+    Attributes:
+        axis: x of all panels that have it; empty for each one's own.
+        smoothing: which of the steps.
+        log: validation loss on a logarithmic axis.
+        over_time: uncertainty over time, instead of its newest histogram.
+    """
+
+    axis: str = ""
+    smoothing: int = 0
+    log: bool = True
+    over_time: bool = False
+
+    def options(self) -> dict[str, Options]:
+        """By panel."""
+        shared = Options(self.axis, smoothing=_SMOOTHING[self.smoothing])
+        return {
+            "dynamics": replace(shared, log=self.log),
+            "uncertainty": replace(shared, metric="time" if self.over_time else "newest"),
+            "score": shared,
+        }
+
+    def with_next_axis(self) -> Drawing:
+        every = axes("score")
+        return replace(self, axis=every[(every.index(self.axis or every[0]) + 1) % len(every)])
+
+    def smoother(self, steps: int) -> Drawing:
+        return replace(self, smoothing=min(max(self.smoothing + steps, 0), len(_SMOOTHING) - 1))
 
 
 @dataclass(frozen=True)

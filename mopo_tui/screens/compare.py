@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from rich.text import Text
@@ -13,8 +14,18 @@ from textual.containers import Container, Grid, Horizontal, VerticalScroll
 from textual.widgets import Static
 
 from mopo_tui.actions import bindings
-from mopo_tui.clipboard import inside_tmux, into_file, into_tmux
-from mopo_tui.compare_view import Column, Compared, Views, columns_of, compared, overlaid, printed, side_by_side
+from mopo_tui.clipboard import also_copied
+from mopo_tui.compare_view import (
+    Column,
+    Compared,
+    Drawing,
+    Views,
+    columns_of,
+    compared,
+    overlaid,
+    printed,
+    side_by_side,
+)
 from mopo_tui.exporting import export, export_target
 from mopo_tui.manager import Run, StoreError
 from mopo_tui.manager.comparison_tables import tables
@@ -27,16 +38,15 @@ from mopo_tui.widgets.chart import side_by_side as follow
 from mopo_tui.widgets.compare_text import above, head, scores
 from mopo_tui.widgets.keys_line import KeysLine
 from mopo_tui.widgets.palette import colour
-from mopo_tui.widgets.panels import PANELS, Options, Panel, axes
+from mopo_tui.widgets.panels import PANELS, Options, Panel
 from mopo_tui.widgets.prompt import Prompt
 from mopo_tui.widgets.run_list import key_of
-from mopo_tui.widgets.words import fitting, place_of, short_id
+from mopo_tui.widgets.words import place_of, short_id
 
 Mode = Literal["columns", "overlay", "table"]
 NEEDED = {2: 80, 3: 120, 4: 200}  # of the terminal, for so many columns side by side
 HIGH = 36  # rows from which on all three panels stand over each other
 _CHART = 11  # rows that a chart must have
-_SMOOTHING = (0.0, 0.6, 0.9, 0.97)
 _FORMATS = {"markdown": ("Markdown", "md"), "latex": ("LaTeX", "tex")}
 
 
@@ -50,9 +60,7 @@ class CompareScreen(RunsScreen):
         super().__init__()
         self._marks = marks
         self._count = len(marks)
-        self._log = log
-        self._axis = ""
-        self._smoothing = 0
+        self._drawn = Drawing(log=log)
         self._mode: Mode = "columns"
         self._alone = False  # whether one panel has all the room although more would fit
         self._panel = "score"
@@ -60,6 +68,8 @@ class CompareScreen(RunsScreen):
         self._seen: Compared | None = None
         self._problem = ""
         self._state: tuple[object, ...] = ()  # of the runs when they were compared last
+        self._top = Text()
+        self._written: tuple[object, ...] = ()  # what the words below the charts and the table are of
         self._comparing = self._drawing = False
         self._compare_again = self._draw_again = False
 
@@ -146,7 +156,7 @@ class CompareScreen(RunsScreen):
             return True
         in_table = self.shown_as == "table"
         match action:
-            case "next_panel" | "axis" | "smooth" | "log_scale":
+            case "next_panel" | "view" | "axis" | "smooth" | "log_scale":
                 return not in_table
             case "zoom":
                 return not in_table and self.size.height >= HIGH
@@ -244,11 +254,17 @@ class CompareScreen(RunsScreen):
         if self._seen is not None:
             table = scores(self._seen, width, dark, low=height < HIGH)
             below = len(table.rows)
-            self.query_one("#scores", Static).update(table)
+            written = (self._seen, width, height, dark, self.shown_as)
+            if written != self._written:
+                self._written = written
+                self.query_one("#scores", Static).update(table)
+                if self.shown_as == "table":
+                    self._print(self._seen, width - 3, colour("orange", dark))
         rows = max(height - 2 - below - (_CHART if self.one_panel else 3 * (_CHART - 3)), 3)
-        self.query_one("#compare-top", Static).update(self._above(width, rows, dark))
-        if self.shown_as == "table":
-            self._print()
+        text = self._above(width, rows, dark)
+        if text != self._top:
+            self._top = text
+            self.query_one("#compare-top", Static).update(text)
 
     def _above(self, width: int, rows: int, dark: bool) -> Text:
         told = {"columns": "", "overlay": "overlaid", "table": "table"}[self.shown_as]
@@ -261,22 +277,16 @@ class CompareScreen(RunsScreen):
         return text
 
     @work(thread=True, exclusive=True, group="print")
-    def _print(self) -> None:
+    def _print(self, seen: Compared, width: int, warning: str) -> None:
         """The table, as wide as it may be."""
-        seen, width = self._seen, self.size.width - 3
-        if seen is not None:
-            text = printed(seen.comparison, width, colour("orange", self.app.current_theme.dark))
-            self.app.call_from_thread(self._show_table, Text.from_ansi(text))
+        text = Text.from_ansi(printed(seen.comparison, width, warning))
+        self.app.call_from_thread(self._show_table, text)
 
     def _show_table(self, text: Text) -> None:
         if self.is_mounted:
             self.query_one("#table-text", Static).update(text)
 
     # --- panels -------------------------------------------------------------------------------------------------------------------
-
-    def _options(self) -> dict[str, Options]:
-        smoothing = _SMOOTHING[self._smoothing]
-        return {name: Options(self._axis, self._log if name == "dynamics" else None, smoothing) for name in PANELS}
 
     def _draw(self) -> None:
         """Make the panels anew, off the UI thread; one at a time, and once more where something changed meanwhile."""
@@ -287,7 +297,7 @@ class CompareScreen(RunsScreen):
             return
         self._drawing = True
         views = {run_id: self.mopo.views[run_id] for run_id in self.watched() if run_id in self.mopo.views}
-        self._make_panels(self.shown_as, self._columns, views, self._options())
+        self._make_panels(self.shown_as, self._columns, views, self._drawn.options())
 
     @work(thread=True, group="panels")
     def _make_panels(self, mode: Mode, columns: Sequence[Column], views: Views, options: Mapping[str, Options]) -> None:
@@ -301,7 +311,7 @@ class CompareScreen(RunsScreen):
         if mode == self.shown_as:
             for name, charts in self._every_chart():
                 for chart, panel in zip(charts, made[name], strict=True):
-                    chart.show(panel.plot, _title(panel.title, chart.outer_size.width - 6), panel.numbers)
+                    chart.show(panel.plot, panel.title, panel.numbers, panel.short)
             if self.focused is None:
                 self._focus_panel()
         if self._draw_again:
@@ -338,20 +348,24 @@ class CompareScreen(RunsScreen):
         self._alone = not self._alone
         self._lay_out()
 
+    def action_view(self) -> None:
+        """Uncertainty over time, or as it is now."""
+        self._redraw(replace(self._drawn, over_time=not self._drawn.over_time))
+
     def action_axis(self) -> None:
         """The next x axis."""
-        every = axes("score")
-        self._axis = every[(every.index(self._axis or every[0]) + 1) % len(every)]
-        self._draw()
+        self._redraw(self._drawn.with_next_axis())
 
     def action_smooth(self, step: int) -> None:
         """More or less smoothing."""
-        self._smoothing = min(max(self._smoothing + step, 0), len(_SMOOTHING) - 1)
-        self._draw()
+        self._redraw(self._drawn.smoother(step))
 
     def action_log_scale(self) -> None:
         """Validation loss on the other kind of axis."""
-        self._log = not self._log
+        self._redraw(replace(self._drawn, log=not self._drawn.log))
+
+    def _redraw(self, drawn: Drawing) -> None:
+        self._drawn = drawn
         self._draw()
 
     def action_scroll_table(self, rows: int) -> None:
@@ -374,21 +388,13 @@ class CompareScreen(RunsScreen):
     def _copy(self, seen: Compared, form: str, name: str) -> None:
         title, ending = _FORMATS[form]
         text = (markdown if form == "markdown" else latex)(tables(seen.comparison))
-        said, failed = ["offered to the terminal's clipboard"], False
-        if inside_tmux(os.environ):
-            problem = into_tmux(text)
-            failed = bool(problem)
-            said.append(problem or "in tmux' buffer")
-        try:
-            said.append(f"in {place_of(into_file(text, f'{name}.{ending}'))}")
-        except StoreError as error:
-            failed = True
-            said.append(str(error))
+        said, failed = also_copied(text, f"{name}.{ending}", os.environ)
         self.app.call_from_thread(self._copied, text, title, said, failed)
 
     def _copied(self, text: str, title: str, said: Sequence[str], failed: bool) -> None:
         self.app.copy_to_clipboard(text)
         severity: Literal["warning", "information"] = "warning" if failed else "information"
+        said = ["offered to the terminal's clipboard", *said]
         self.notify("\n".join(said), title=f"Copied as {title}", severity=severity, markup=False)
 
     def action_export(self) -> None:
@@ -424,8 +430,3 @@ class CompareScreen(RunsScreen):
         else:
             count = f"{len(runs)} runs in {place_of(path)}"
             say(self.app.notify, count, title="Exported", markup=False)
-
-
-def _title(title: str, room: int) -> str:
-    """As many of a title's parts as fit: what stands after a comma is more than its name."""
-    return fitting(title.split(", "), max(room, 12), ", ") or title

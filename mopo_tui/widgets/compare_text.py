@@ -32,7 +32,7 @@ def above(columns: Sequence[Column], seen: Compared | None, told: str, width: in
     Args:
         told: how it is shown, such as "side by side".
     """
-    head = Text(" Compare", f"bold {colour('text', dark)}")
+    head = Text().append(" Compare", f"bold {colour('text', dark)}")
     tasks = list(dict.fromkeys(column.runs[0].task for column in columns))
     head.append(f"  {tasks[0]}" if len(tasks) == 1 else "", colour("text", dark))
     head.append(f"  {told}" if told else "", colour("muted", dark))

@@ -196,6 +196,19 @@ async def test_axis_smoothing_and_log_scale(seeds_app: MopoApp) -> None:
         assert not any(line.smoothing for line in score.plot.lines)
 
 
+async def test_uncertainty_over_time(seeds_app: MopoApp) -> None:
+    async with seeds_app.run_test(size=WIDE) as pilot:
+        screen = await opened(pilot, seeds_app, MOPO, MBPO)
+        await pilot.press("v")
+        await settled(pilot, seeds_app)
+        plots = [screen.query_one(f"#uncertainty-{i}", Chart).plot for i in (0, 1)]
+        assert all(plot.heat is not None for plot in plots)
+        assert plots[0].x_scale(8) == plots[1].x_scale(8)
+        await pilot.press("v")
+        await settled(pilot, seeds_app)
+        assert screen.query_one("#uncertainty-0", Chart).plot.histograms
+
+
 async def test_crosshair_and_zoom_are_followed_by_the_other_columns(seeds_app: MopoApp) -> None:
     async with seeds_app.run_test(size=WIDE) as pilot:
         screen = await opened(pilot, seeds_app, MOPO, MBPO)
