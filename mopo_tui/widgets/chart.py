@@ -145,6 +145,7 @@ class Chart(PartialRows, can_focus=True):
         """Draw, and repaint what differs."""
         size = self.size
         if not size.area or (self._grid.rows, self._grid.columns) != (size.height, size.width):
+            self._grid = Grid(0, 0)  # a hidden chart, which has no size, may come back with the one it had
             self._write_border()
             self.refresh()
             return

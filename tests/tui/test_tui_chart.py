@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from screen_text import text_of
 from textual import events
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal
@@ -290,6 +291,21 @@ async def test_rows_are_written_whole_after_the_screen_was_laid_out_anew() -> No
             assert update is not None
             written.append(bool(re.search(r"\x1b\[\d+C", update.render_segments(app.console))))
         assert written == [False, True, False]  # the first time nothing is there yet
+
+
+async def test_what_a_hidden_chart_was_given_is_seen_when_it_comes_back() -> None:
+    app = Charts()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        app.one.show(Plot(empty="nothing at all"))
+        await pilot.pause()
+        assert "nothing at all" in text_of(app)
+        app.one.display = False
+        await pilot.pause()
+        app.one.show(PLOT)
+        app.one.display = True
+        await pilot.pause()
+        assert "nothing at all" not in text_of(app)
 
 
 # --- in a real terminal -----------------------------------------------------------------------------------------------------------
