@@ -29,6 +29,7 @@ _SAME = {
     "newline": "ctrl+j",
     "ctrl+at": "ctrl+space",
 }
+_TAKEN = {"ctrl+q": "leaves the app", "ctrl+c": "copies what is selected"}  # Textual's own, before any other
 _NAMES = {"esc": "escape", "return": "enter", "del": "delete", "ins": "insert", "pgup": "pageup", "pgdn": "pagedown"}
 _WRITTEN = {  # of a key: with Unicode, and without
     "up": ("↑", "Up"),
@@ -267,6 +268,8 @@ def _keys(action: Action, value: Any) -> tuple[str, ...]:
         raise ValueError(f"{value!r} is no key in quotes, nor a list of them")
     keys = tuple(dict.fromkeys(canonical(word) for word in words))
     for word, key in zip(words, keys, strict=False):
+        if key in _TAKEN:
+            raise ValueError(f"{word!r} always {_TAKEN[key]}")
         if PLACES[action.where].typing and character(key):
             raise ValueError(f"{word!r} is typed there, and asks for nothing")
     return keys

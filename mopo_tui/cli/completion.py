@@ -48,6 +48,15 @@ def complete_key(incomplete: str) -> list[str]:
     return _offered(fields_of(TrainConfig), incomplete)
 
 
+def complete_setting(incomplete: str) -> list[str]:
+    """What stands in a configuration file: keys of a training run, places, and keys of the app."""
+    from mopo_tui.keys import BY_ID, TABLE
+    from mopo_tui.manager.person_file import PATHS
+
+    actions = [f"{TABLE}.{name}" for name in BY_ID] if incomplete else []
+    return [*complete_key(incomplete), *_offered([*PATHS, *actions], incomplete)]
+
+
 def complete_field(incomplete: str) -> list[str]:
     """What `mopo ls` can be sorted by."""
     from engine import record

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mopo_tui.cli.completion import complete_key, complete_task
+from mopo_tui.cli.completion import complete_key, complete_setting, complete_task
 from mopo_tui.cli.options import JsonOption
 
 app = typer.Typer(no_args_is_help=True, help="Show, make, check and edit your configuration.")
@@ -154,7 +154,8 @@ def set_(
     key: Annotated[
         str,
         typer.Argument(
-            help="A key, such as rollout.coefficient, paths.runs, or keys.dashboard.stop.", autocompletion=complete_key
+            help="A key, such as rollout.coefficient, paths.runs, or keys.dashboard.stop.",
+            autocompletion=complete_setting,
         ),
     ],
     value: Annotated[str, typer.Argument(help="Its value, as TOML or a bare word.")],
@@ -172,7 +173,7 @@ def set_(
 
 @app.command()
 def unset(
-    key: Annotated[str, typer.Argument(help="The key to take out.", autocompletion=complete_key)],
+    key: Annotated[str, typer.Argument(help="The key to take out.", autocompletion=complete_setting)],
     file: FileOption = None,
 ) -> None:
     """Take one key out of your file."""

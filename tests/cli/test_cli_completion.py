@@ -55,6 +55,8 @@ def test_groups_tasks_states_and_fields(complete: Complete, store: Store) -> Non
     assert complete("mopo ls --state q") == ["queued"]
     assert complete("mopo ls --sort-by policy/te") == ["policy/temperature"]
     assert complete("mopo ls --sort-by rollout.coe") == ["rollout.coefficient"]
+    assert complete("mopo config set keys.dashboard.sto") == ["keys.dashboard.stop"]
+    assert complete("mopo config set pat") == ["paths.runs", "paths.data"]
     assert complete("mopo completion f") == ["fish"]
 
 

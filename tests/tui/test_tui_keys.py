@@ -85,6 +85,10 @@ def test_a_key_is_a_character_or_a_name(word: str, key: str, shown: str) -> None
             "[keys.dashboard]\nstop = []",
             "keys.dashboard.stop: [] is no key in quotes, nor a list of them; Stop stays on s",
         ),
+        (
+            '[keys.dashboard]\nstop = "ctrl+q"',
+            "keys.dashboard.stop: 'ctrl+q' always leaves the app; Stop stays on s",
+        ),
         ('[keys.dashboard]\nstop = "p"', "keys.dashboard.stop: p is dashboard.pause's, too; Stop stays on s"),
         ('[keys.dashboard]\nstop = "j"', "keys.dashboard.stop: j is list.down's there, too; Stop stays on s"),
         ('[keys.form]\nstart = "x"', "keys.form.start: 'x' is typed there, and asks for nothing; Start stays on ⏎"),
