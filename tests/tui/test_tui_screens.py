@@ -16,6 +16,13 @@ KEYS = {
     "seeds": ["l", "j", "j"],
     "panels": ["enter", "enter"],
     "score": ["j", "j", "enter"],
+    "loss": ["l", "j", "j", "1"],
+    "over-time": ["2", "v"],
+    "reality": ["4"],
+    "optimisation": ["l", "j", "j", "5"],
+    "now": ["l", "j", "j", "6"],
+    "queued": ["l", "j", "j", "j", "6"],
+    "zoom": ["3", "z"],
     "failed": ["G", "enter"],
     "compare": ["j", "space", "k", "l", "j", "space", "c"],
     "compare-overlay": ["space", "j", "space", "c", "o"],
@@ -37,6 +44,27 @@ async def test_screen(app: MopoApp, name: str, size: str) -> None:
             await pilot.press(key)
             await settled(pilot, app)
         check_screen(app, f"{name}-{size}")
+
+
+@pytest.mark.parametrize("name", ["dashboard", "optimisation", "failed"])
+async def test_a_large_screen_has_all_panels(app: MopoApp, name: str) -> None:
+    async with app.run_test(size=(200, 50)) as pilot:
+        await settled(pilot, app)
+        for key in KEYS[name]:
+            await pilot.press(key)
+            await settled(pilot, app)
+        check_screen(app, f"{name}-200x50")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_row_of_seeds(seeds_store: Store, size: str) -> None:
+    app = fixed(MopoApp(seeds_store))
+    async with app.run_test(size=SIZES[size]) as pilot:
+        await settled(pilot, app)
+        for key in ("j", "j", "3"):
+            await pilot.press(key)
+            await settled(pilot, app)
+        check_screen(app, f"row-{size}")
 
 
 @pytest.mark.parametrize("size", SIZES)

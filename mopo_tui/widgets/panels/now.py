@@ -18,7 +18,7 @@ Part = tuple[str, str, bool]  # text, colour's name, bold
 Line = tuple[Part, ...]
 _STATES_FIRST = ("failed", "lost", "running", "paused", "queued", "stopped", "finished")
 _LEAST_LOG = 4  # rows that the log keeps, its head among them, where there are alerts
-_WIDEST_BAR = 32
+_LEAST_BAR, _WIDEST_BAR = 4, 32
 
 
 def now(group: Group, log: Sequence[str], log_of: Run | None, rows: int, columns: int) -> list[Line]:
@@ -114,9 +114,8 @@ def _moving(glyph: str, ink: str, name: str, run: Run, left: float | None, colum
     words = [f"{duration(left)} left"] if left is not None and run.state.value == "running" else []
     words.append(str(run.summary.get("detail") or ""))
     room = columns - len(name) - 3 - len(percent) - 2
-    tail = fitting([word for word in words if word], max(room - 6, 0))
-    length = min(room - len(tail), _WIDEST_BAR)
-    done, open_part = bar(share, length) if length >= 4 else ("", "")
+    tail = _beside_bar(words, room)
+    done, open_part = _bar(share, room - len(tail))
     return (
         (f"{glyph} ", ink, True),
         (name, "text", True),
@@ -125,6 +124,16 @@ def _moving(glyph: str, ink: str, name: str, run: Run, left: float | None, colum
         (percent, "text", False),
         (f"  {tail}" if tail else "", "muted", False),
     )
+
+
+def _beside_bar(words: Sequence[str], room: int) -> str:
+    """What stands beside a bar: as much as leaves room for one; the first word, the time left, matters more than the bar."""
+    there = [word for word in words if word]
+    return fitting(there, max(room - _LEAST_BAR - 2, 0)) or fitting(there[:1], room)
+
+
+def _bar(share: float, room: int) -> tuple[str, str]:
+    return bar(share, min(room, _WIDEST_BAR)) if room >= _LEAST_BAR else ("", "")
 
 
 def _whole(run: Run, width: int, columns: int) -> Line:
@@ -141,8 +150,7 @@ def _whole(run: Run, width: int, columns: int) -> Line:
     percent = f" {run.progress * 100:3.0f} %"
     eta = run.eta_s if state in ("running", "paused") else None
     tail = f"  {duration(eta)} left" if eta is not None else ""
-    length = min(columns - max(width, 3) - 3 - len(percent) - max(len(tail), 2), _WIDEST_BAR)
-    done, open_part = bar(run.progress, length) if length >= 4 else ("", "")
+    done, open_part = _bar(run.progress, columns - max(width, 3) - 3 - len(percent) - max(len(tail), 2))
     return (
         (f"  {'all':<{width}} ", "muted", False),
         (done, STATES[state][1], False),
@@ -181,9 +189,8 @@ def _seeds(runs: Sequence[Run], most: int, columns: int) -> list[Line]:
             percent = f" {run.progress * 100:3.0f} %"
             left = f"{duration(run.eta_s)} left" if run.eta_s is not None else ""
             room = columns - width - 3 - len(stage) - 1 - len(percent) - 2
-            tail = fitting([word for word in (left, score_text(run)) if word], max(room - 6, 0))
-            length = min(room - len(tail), _WIDEST_BAR)
-            done, open_part = bar(run.progress, length) if length >= 4 else ("", "")
+            tail = _beside_bar([left, score_text(run)], room)
+            done, open_part = _bar(run.progress, room - len(tail))
             lines.append(
                 (*head, (f"{stage} ", "muted", False), (done, ink, False), (open_part, "faint", False),
                  (percent, "text", False), (f"  {tail}" if tail else "", "muted", False))

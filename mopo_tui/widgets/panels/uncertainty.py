@@ -49,7 +49,7 @@ def uncertainty(groups: Sequence[Group], options: Options = DEFAULT) -> Panel:
         legend=legend,
         empty=why_empty(groups, "model rollout", needs_model=True),
     )
-    return Panel(plot, _penalised("Uncertainty", groups), numbers, "Uncertainty")
+    return Panel(plot, _penalised("Uncertainty", groups), numbers, _short("Uncertainty", groups))
 
 
 def _penalised(title: str, groups: Sequence[Group]) -> str:
@@ -59,6 +59,12 @@ def _penalised(title: str, groups: Sequence[Group]) -> str:
         return title
     beside = f" beside reward {number(float(reward.mean()))}" if reward.size else ""
     return f"{title}, mean penalty {number(float(penalty.mean()))}{beside}"
+
+
+def _short(title: str, groups: Sequence[Group]) -> str:
+    """The title with the penalty alone."""
+    penalty = lasts(groups[0], "rollout/penalty")
+    return f"{title}, penalty {number(float(penalty.mean()))}" if len(groups) == 1 and penalty.size else title
 
 
 def _uncertain(groups: Sequence[Group]) -> tuple[str, ...]:
@@ -125,7 +131,7 @@ def _over_time(groups: Sequence[Group], options: Options) -> Panel:
         legend=ramp,
         empty=empty,
     )
-    return Panel(plot, title, _uncertain(groups), "Uncertainty over time")
+    return Panel(plot, title, _uncertain(groups), _short("u over time", groups))
 
 
 def _heat(views: Sequence[RunView]) -> Heat | None:
