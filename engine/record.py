@@ -6,6 +6,7 @@ atomically, and nothing in a run folder can run code: it holds TOML, JSON and sa
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
@@ -210,6 +211,16 @@ def read_rows(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
         if isinstance(row, dict):
             rows.append(row)
     return rows, offset + end
+
+
+def bytes_of(path: Path) -> int:
+    """What a file, or all files below a folder, hold; what vanishes meanwhile counts nothing, and links are not followed."""
+    files = [path] if path.is_file() else [Path(parent, name) for parent, _, names in os.walk(path) for name in names]
+    total = 0
+    for file in files:
+        with contextlib.suppress(OSError):
+            total += file.lstat().st_size
+    return total
 
 
 # --- the engine's side ----------------------------------------------------------------------------------------------------------

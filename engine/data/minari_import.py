@@ -31,7 +31,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from engine.data.dataset import DatasetError, TransitionDataset, in_memory
 from engine.data.minari_io import ID, OUR_KEY, location, main_file, move_in, read_metadata, read_rows, temporary_root
-from engine.record import read_json
+from engine.record import bytes_of, read_json
 
 Poll = Callable[[], object]
 Progress = Callable[[int, int], object]
@@ -64,7 +64,7 @@ def available() -> list[LocalDataset]:
     for dataset_id in sorted(_local_ids()):
         metadata = read_metadata(dataset_id) or {}
         counts = (_count(metadata, "total_episodes"), _count(metadata, "total_steps"))
-        found.append(LocalDataset(dataset_id, _bytes(location(dataset_id)), *counts, OUR_KEY in metadata))
+        found.append(LocalDataset(dataset_id, bytes_of(location(dataset_id)), *counts, OUR_KEY in metadata))
     return found
 
 
@@ -85,18 +85,6 @@ def _local_ids(namespace: str = "", depth: int = 0) -> Iterator[str]:
         for name in names:
             if not name.startswith("."):
                 yield from _local_ids(f"{namespace}/{name}" if namespace else name, depth + 1)
-
-
-def _bytes(folder: Path) -> int:
-    """Bytes in the files below `folder`, which may be at work."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(parent, name)).st_size
-            except OSError:
-                continue
-    return total
 
 
 def _count(metadata: Mapping[str, Any], key: str) -> int | None:
@@ -425,7 +413,7 @@ def _run_download(dataset_id: str, root: Path, progress: Progress, poll: Poll, t
         had, since = 0, time.monotonic()
         while child.poll() is None:
             poll()
-            have = _bytes(root)
+            have = bytes_of(root)
             if have != had:
                 had, since = have, time.monotonic()
                 _tell(dataset_id, root, progress)
@@ -453,7 +441,7 @@ def _tell(dataset_id: str, root: Path, progress: Progress) -> None:
     announced = _announced(root)
     if dataset_id not in announced:
         return
-    have = _bytes(root / dataset_id.partition("/")[0])  # where the parts of files lie, too
+    have = bytes_of(root / dataset_id.partition("/")[0])  # where the parts of files lie, too
     total = max(have, announced[dataset_id], 1)
     free = shutil.disk_usage(root).free
     if total - have > free:

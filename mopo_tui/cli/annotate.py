@@ -155,11 +155,12 @@ def restore(
 
 
 def _empty(runs: Store, yes: bool) -> None:
+    from engine import record
     from mopo_tui.cli import output
     from mopo_tui.manager import trash
 
     there = trash.trash_of(runs)
-    found, size = there.runs(), trash.bytes_of(there.root)
+    found, size = there.runs(), record.bytes_of(there.root)
     if not found and not size:
         output.narrate("the trash is empty")
     elif _agreed(f"Delete for good: {_told(found)} ({size / 1e6:.1f} MB)?", yes):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -271,8 +270,7 @@ def _named(store: Store, references: Sequence[str]) -> list[Run]:
 
     found: dict[str, Run] = {}
     for reference in references:
-        path = os.sep in reference or reference.startswith("~")
-        for run in [store.find(reference)] if path else find_runs(store, [reference]):
+        for run in find_runs(store, [reference], paths=False):
             if not store.owns(run):
                 raise StoreError(f"{run.id} came with this store and is only there to be looked at")
             found.setdefault(run.id, run)

@@ -70,12 +70,13 @@ def export(
         exports.check_target(out, force)
     runs = find_runs(Store.open(store), references, all_seeds=all_seeds)
     if to == "run":
-        from mopo_tui.manager import thinned, trash
+        from engine import record
+        from mopo_tui.manager import thinned
 
         most = thinned.MOST_BYTES if kilobytes is None else 1000 * kilobytes
         folders = thinned.write(runs, out, most_bytes=most, policies=policy, force=force)
         for folder in folders:
-            output.narrate(f"wrote {folder}, {trash.bytes_of(folder) / 1e3:.0f} kB")
+            output.narrate(f"wrote {folder}, {record.bytes_of(folder) / 1e3:.0f} kB")
         print(out)
         return
     for run in runs:

@@ -175,12 +175,12 @@ def _folders(root: Path) -> Iterator[Path]:
 
 def _status(identifier: str, folder: Path) -> DatasetStatus:
     copy = minari_copy(identifier)
-    minari_bytes = 0 if copy is None else _bytes(copy)
+    minari_bytes = 0 if copy is None else record.bytes_of(copy)
     manifest = record.read_json(folder / _MANIFEST)
     if manifest is None:
         problem = f"{_MANIFEST} cannot be read" if folder.exists() else ""
         return DatasetStatus(
-            identifier, folder, present=False, bytes=_bytes(folder), minari_bytes=minari_bytes, problem=problem
+            identifier, folder, present=False, bytes=record.bytes_of(folder), minari_bytes=minari_bytes, problem=problem
         )
     about, report = manifest.get("source"), manifest.get("report")
     source = text_of(about, "name") if isinstance(about, dict) else ""
@@ -199,20 +199,11 @@ def _status(identifier: str, folder: Path) -> DatasetStatus:
         mean_return=number_of(returns, "mean_return"),
         best_return=number_of(returns, "best_return"),
         written=number_of(manifest, "written") or 0.0,
-        bytes=_bytes(folder),
+        bytes=record.bytes_of(folder),
         minari_bytes=minari_bytes,
         download=download,
         download_bytes=0 if download is None else _download_bytes(download),
     )
-
-
-def _bytes(path: Path) -> int:
-    """What a file or a folder takes on disk; what vanishes meanwhile counts nothing."""
-    total = 0
-    for file in (path, *path.rglob("*")):
-        with contextlib.suppress(OSError):
-            total += file.lstat().st_size if file.is_file() else 0
-    return total
 
 
 # --- Minari's copies --------------------------------------------------------------------------------------------------------------
@@ -267,7 +258,7 @@ def _downloaded(source: str) -> Path | None:
 
 
 def _download_bytes(path: Path) -> int:
-    return sum(_bytes(path.with_name(path.name + suffix)) for suffix in _DOWNLOADED)
+    return sum(record.bytes_of(path.with_name(path.name + suffix)) for suffix in _DOWNLOADED)
 
 
 # --- removing ---------------------------------------------------------------------------------------------------------------------

@@ -78,12 +78,13 @@ def origin_of(environment: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def find_runs(store: Store, references: Iterable[str], *, all_seeds: bool = False) -> list[Run]:
+def find_runs(store: Store, references: Iterable[str], *, all_seeds: bool = False, paths: bool = True) -> list[Run]:
     """The runs that `references` name, each once, in their order: a run as `Store.find` takes it, the path of a run folder
     anywhere, the name of a group (all its runs, by seed), or a setting's 12 digits or their beginning.
 
     Args:
         all_seeds: with each run, every other of its setting in the store.
+        paths: whether a path is meant where a run folder lies there; else one is only a name, which may hold slashes.
 
     Raises:
         RunNotFound: nothing goes by one of them, or more than one thing does.
@@ -92,11 +93,18 @@ def find_runs(store: Store, references: Iterable[str], *, all_seeds: bool = Fals
     found: dict[Path, Run] = {}
     for reference in references:
         named: Sequence[Run]
-        if os.sep in reference or reference.startswith("~"):
-            named = [_at(Path(os.path.abspath(Path(reference).expanduser())))]
+        elsewhere = paths and (os.sep in reference or reference.startswith("~"))
+        folder = Path(os.path.abspath(os.path.expanduser(reference))) if elsewhere else store.root
+        if elsewhere and (folder / record.RUN).exists():
+            named = [read_run(folder)]
         else:
             listed = listed or _Listed(store)
-            named = _of_group(listed.runs(), reference) or [listed.find(reference)]
+            try:
+                named = _of_group(listed.runs(), reference) or [listed.find(reference)]
+            except RunNotFound:
+                if not elsewhere or any(run.name == reference for run in listed.runs()):
+                    raise
+                raise RunNotFound(f"{folder} is no run folder, and no run is called {reference!r}") from None
         for run in named:
             found.setdefault(run.folder, run)
     if all_seeds:
@@ -120,13 +128,6 @@ class _Listed(Store):
 def group_of(folder: Path) -> str:
     """The name of the group with which a run was started; empty for one started alone."""
     return text_of(record.read_json(folder / record.RUN) or {}, "group")
-
-
-def _at(folder: Path) -> Run:
-    run = read_run(folder)
-    if run.problem and not (folder / record.RUN).exists():
-        raise RunNotFound(f"{folder} is no run folder")
-    return run
 
 
 def _of_group(runs: Sequence[Run], reference: str) -> list[Run]:

@@ -102,15 +102,3 @@ def empty(store: Store) -> None:
                 path.unlink()
     except OSError as error:
         raise StoreError(f"{error.filename}: cannot be deleted: {error.strerror}") from None
-
-
-def bytes_of(folder: Path) -> int:
-    """What the files below a folder take; what vanishes meanwhile counts nothing, and links are not followed."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(parent, name)).st_size
-            except OSError:
-                continue
-    return total

@@ -14,6 +14,7 @@ from engine import record
 from engine.record import Recorder
 from engine.tasks import UnknownName
 from mopo_tui.manager import Run, RunNotFound, Store, StoreError, compare
+from mopo_tui.manager.annotations import rename
 from mopo_tui.manager.differences import differences
 from mopo_tui.manager.groups import find_runs, setting_key
 
@@ -280,9 +281,20 @@ def test_runs_are_found_by_group_setting_path_and_seed(finish: Finish, store: St
     assert found(runs[0].id, all_seeds=True) == [runs[0].id, runs[1].id, runs[2].id]
     elsewhere = shutil.move(other.folder, tmp_path / "elsewhere")
     assert found(str(elsewhere), runs[0].id) == ["elsewhere", runs[0].id]
-    for reference, words in (("../x", "is no run folder"), ("nope", "no run 'nope'"), ("000000", "no run")):
+    for reference, words in (
+        ("../x", "is no run folder, and no run is called '../x'"),
+        ("~nobody/x", "is no run folder"),
+        ("nope", "no run 'nope'"),
+        ("000000", "no run"),
+    ):
         with pytest.raises(RunNotFound, match=words):
             found(reference)
+    # A name may look like a path; where a run folder lies there, that one is meant, unless only names count.
+    rename(store.run(runs[0].id), "../x")
+    rename(store.run(runs[1].id), str(elsewhere))
+    assert found("../x") == [runs[0].id]
+    assert found(str(elsewhere)) == ["elsewhere"]
+    assert found(str(elsewhere), paths=False) == [runs[1].id]
 
 
 def test_keys_that_an_algorithm_does_not_use_are_no_difference(finish: Finish, store: Store) -> None:

@@ -99,7 +99,7 @@ def test_the_trash_is_emptied_whatever_lies_there(make_run: Callable[..., Run], 
     folder = store.root / trash.FOLDER
     (folder / "link").symlink_to(kept.folder)
     (folder / "note.txt").write_text("x")
-    assert trash.bytes_of(folder) > 100
+    assert record.bytes_of(folder) > 100
     trash.empty(store)
     assert os.listdir(folder) == []
     assert store.runs() == [kept]
