@@ -5,11 +5,16 @@ them all. So keys are answered by the newest state, not by a film of all states 
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 import threading
+from codecs import getincrementaldecoder
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING, Any
 
+from textual import constants
+from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
@@ -17,6 +22,7 @@ from textual.screen import Screen
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+_IDLE_SECONDS = 0.1  # between looks at whether the app ends
 MOST_WAITING = 2048  # characters that may be on their way when the next picture is made
 
 
@@ -66,6 +72,22 @@ class PacedDriver(LinuxDriver):
         self._file = self._line  # type: ignore[assignment]
         self._held: ExitStack | None = None
         self._events = asyncio.get_running_loop()
+
+    def run_input_thread(self) -> None:
+        """Read keys. As Textual does it, but a lone Esc is looked for when its time is over, not at the next tenth of a second."""
+        parser, decode = XTermParser(self._debug), getincrementaldecoder("utf-8")("replace").decode
+        wait = _IDLE_SECONDS
+        while not self.exit_event.is_set():
+            ready = select.select([self.fileno], [], [], wait)[0]
+            if ready:
+                data = decode(os.read(self.fileno, 4096))
+                if not data:  # the terminal is gone
+                    self.exit_event.wait(_IDLE_SECONDS)
+                for message in parser.feed(data) if data else ():
+                    self.process_message(message)
+            for message in parser.tick():
+                self.process_message(message)
+            wait = constants.ESCAPE_DELAY + 0.001 if ready else _IDLE_SECONDS
 
     def write(self, data: str) -> None:
         self._line.queued(len(data))

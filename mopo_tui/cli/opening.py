@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mopo_tui.manager import Store
 
-ESCAPE_MS = "25"  # after that long a lone Esc is a key, and no more the begin of what another key sends
+ESCAPE_MS = "20"  # after that long a lone Esc is a key, and no more the begin of what another key sends
 
 
 def open_at(root: Path | None, reference: str | None = None) -> None:
