@@ -145,3 +145,21 @@ def test_stop_is_a_request_in_the_folder(make_run: Callable[..., Run], store: St
     run = make_run()
     store.stop(run)
     assert (run.folder / record.CONTROL / "stop").exists()
+
+
+def test_only_the_launcher_and_its_supervisor_know_processes_of_this_host() -> None:
+    """Elsewhere nobody signals a process, asks for one, or starts a run: a second launcher would have nothing else to replace."""
+    package = Path(locations.__file__).parents[1]
+    know = {f"manager/{name}.py" for name in ("launcher", "supervisor", "identity")}
+    children = {
+        "manager/policy_process.py"
+    }  # signals the engine that `mopo evaluate` and `mopo play` have themselves started
+    for file in package.rglob("*.py"):
+        name = file.relative_to(package).as_posix()
+        text = file.read_text(encoding="utf-8")
+        if name in know:
+            continue
+        assert "os.kill(" not in text, name
+        assert "os.killpg(" not in text or name in children, name
+        assert not re.search(r"\bidentity\.|import (start_time|same_process|boot_id|host)\b", text), name
+        assert "manager.supervisor" not in text, name
