@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+_GARBAGE = 50_000  # objects made until garbage is looked for: most commands end before, and wait for no search
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """`mopo`: run one command and exit with its code. Without a command, open the app."""
+    gc.set_threshold(_GARBAGE)
     from mopo_tui.cli.commands import app
     from mopo_tui.cli.errors import guarded
     from mopo_tui.manager.locations import use_own_tasks

@@ -250,7 +250,8 @@ def _run_of(folder: Path, values: Any) -> Run | None:
     if not isinstance(values, dict):
         return None
     for name, value in values.items():
-        if name not in _FIELDS or not _FIELDS[name][0](value):
+        field = _FIELDS.get(name)
+        if field is None or not field[0](value):
             return None
     known = {
         **values,
