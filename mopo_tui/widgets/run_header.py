@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from textwrap import wrap
 
 from rich.text import Text
@@ -11,6 +12,7 @@ from textual.widgets import Digits, Static
 
 from mopo_tui.manager import Run
 from mopo_tui.manager.rows import Row, title
+from mopo_tui.widgets.glyphs import look_of
 from mopo_tui.widgets.palette import STATES, colour
 from mopo_tui.widgets.run_list import score_of
 from mopo_tui.widgets.scale import number
@@ -32,7 +34,9 @@ class RunHeader(Horizontal):
     def compose(self) -> ComposeResult:
         yield Static(id="about")
         with Vertical(id="headline"):
-            yield Digits("", id="number")
+            # Large digits are drawn with lines, of which ASCII leaves nothing that can be read.
+            plain = look_of(os.environ).kind == "ascii"
+            yield Static(id="number") if plain else Digits(id="number")
             yield Static(id="number-label")
 
     def on_mount(self) -> None:
@@ -64,7 +68,9 @@ class RunHeader(Horizontal):
             self.query_one("#about", Static).update(about, layout=False)
         if digits != self._shown[1]:
             self.query_one("#headline").display = bool(digits)
-            self.query_one("#number", Digits).update(digits)
+            large = self.query_one("#number")
+            assert isinstance(large, (Static, Digits))
+            large.update(digits)
         if label != self._shown[2]:
             self.query_one("#number-label", Static).update(label, layout=False)
         self._shown = shown

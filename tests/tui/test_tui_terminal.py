@@ -146,6 +146,7 @@ def test_a_terminal_without_unicode_gets_ascii_alone(runs: Path) -> None:
         opened(terminal)
         assert terminal.screen.lines[1].startswith("+- Runs ---")
         assert "Enter Open" in terminal.screen.lines[-1]
+        assert re.search(r" \d\d\.\d$", terminal.screen.lines[1])  # the score, not as large digits of + and -
         for keys in (
             "jl",
             "\x1b",
