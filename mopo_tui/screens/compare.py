@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from rich.text import Text
@@ -38,7 +39,8 @@ from mopo_tui.widgets.chart import side_by_side as follow
 from mopo_tui.widgets.compare_text import above, head, scores
 from mopo_tui.widgets.keys_line import KeysLine
 from mopo_tui.widgets.palette import colour
-from mopo_tui.widgets.panels import PANELS, Options, Panel
+from mopo_tui.widgets.panels import PANELS, TITLES, Options, Panel
+from mopo_tui.widgets.plot import Plot
 from mopo_tui.widgets.prompt import Prompt
 from mopo_tui.widgets.run_list import key_of
 from mopo_tui.widgets.words import place_of, short_id
@@ -93,6 +95,9 @@ class CompareScreen(RunsScreen):
 
     def on_mount(self) -> None:
         self.query_one("#columns", Grid).styles.grid_size_columns = self._count
+        for name in PANELS:
+            for chart in self.query(f".{name}").results(Chart):
+                chart.show(Plot(empty="reading …"), TITLES[name])
         self._lay_out()
         self.call_after_refresh(self.mopo.watch_shown)
         self.show_runs(self.mopo.runs)
@@ -218,8 +223,8 @@ class CompareScreen(RunsScreen):
         seen, problem = None, ""
         try:
             seen = compared(columns)
-        except (StoreError, OSError, ValueError) as error:
-            problem = str(error)
+        except Exception as error:  # whatever a run recorded, the comparison is all that it may cost
+            problem = str(error) if isinstance(error, (StoreError, OSError)) else f"{type(error).__name__}: {error}"
         self.app.call_from_thread(self._take_comparison, seen, problem)
 
     def _take_comparison(self, seen: Compared | None, problem: str) -> None:
@@ -415,18 +420,25 @@ class CompareScreen(RunsScreen):
 
     @work(thread=True, group="export")
     def _export(self, runs: Sequence[Run], text: str) -> None:
-        say = self.app.call_from_thread
+        say, notify = self.app.call_from_thread, self.app.notify
         try:
             path = export_target(text)
         except (StoreError, OSError, RuntimeError) as error:
-            say(self.query_one(Prompt).refuse, str(error))
+            say(self._refuse_target, str(error))
             return
-        say(self.query_one(Prompt).close)
-        say(self.notify, place_of(path), title="Exporting", markup=False)
+        say(self._accept_target, path)
         try:
             export(runs, path)
         except StoreError as error:
-            say(self.app.notify, str(error), title="Export: not done", severity="error", markup=False)
+            say(notify, str(error), title="Export: not done", severity="error", markup=False)
         else:
-            count = f"{len(runs)} runs in {place_of(path)}"
-            say(self.app.notify, count, title="Exported", markup=False)
+            say(notify, f"{len(runs)} runs in {place_of(path)}", title="Exported", markup=False)
+
+    def _refuse_target(self, problem: str) -> None:
+        if self.is_mounted:
+            self.query_one(Prompt).refuse(problem)
+
+    def _accept_target(self, path: Path) -> None:
+        if self.is_mounted:
+            self.query_one(Prompt).close()
+        self.app.notify(place_of(path), title="Exporting", markup=False)
