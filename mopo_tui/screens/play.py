@@ -153,6 +153,8 @@ class PlayScreen(RunsScreen):
         """Why nothing is to be seen, and what to do."""
         line = refused.reason.removeprefix(f"{self._run.folder}: ")
         again = keys_of(self.app).shown("play.restart")
+        if line == "no policy yet" and self.mopo.store.read_only:
+            return f"{called(self._run)} has no policy in its folder."
         if line == "no policy yet":
             return f"{called(self._run)} has no policy yet: it keeps one from its first evaluation on.\n{again} looks again."
         other = keys_of(self.app).shown("play.policy")

@@ -112,6 +112,8 @@ async def test_the_app_on_runs_that_are_only_looked_at_changes_nothing(finished:
         assert {"Compare", "Filter", "Log"} & names
         await pilot.press("l", "o")
         await until(pilot, lambda: "Log of" in text_of(app))
+        await pilot.press("escape", "W")
+        await until(pilot, lambda: "has no policy in its folder." in text_of(app), seconds=30)
         await pilot.press("escape", "enter")
         await pilot.pause(1.0)
     assert picture(tmp_path / "small") == before
