@@ -13,14 +13,14 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from mopo_tui.actions import bindings
-from mopo_tui.deeds import DEEDS, all_called, fitting_runs, rename, renote, retag
-from mopo_tui.manager import Run, trash
+from mopo_tui.deeds import DEEDS, fitting_runs
+from mopo_tui.manager import Run
 from mopo_tui.manager.rows import title
 from mopo_tui.manager.state import RunState
 from mopo_tui.marks import LEAST_COMPARED, MOST_MARKED, Marks, comparable, kept, run_ids, toggled
 from mopo_tui.poller import Arrangement
 from mopo_tui.run_view import RunView
-from mopo_tui.screens.base import RunsScreen
+from mopo_tui.screens.deeds import DeedsScreen
 from mopo_tui.widgets.board_state import BOARD, NOW, BoardState
 from mopo_tui.widgets.keys_line import KeysLine
 from mopo_tui.widgets.palette import Stroke
@@ -45,7 +45,7 @@ A run goes on when you leave this app.
 Finished runs to look at:  mopo demo"""
 
 
-class Dashboard(RunsScreen):
+class Dashboard(DeedsScreen):
     """List left, panels right; one at a time where the terminal is narrow."""
 
     BINDINGS = bindings("dashboard")
@@ -63,8 +63,6 @@ class Dashboard(RunsScreen):
         self._redraw: Timer | None = None
         self.marked: Marks = ()
         self._asked_for: Arrangement | None = None
-        self._asked_about: tuple[Run, ...] = ()  # the runs whose name, tags or note the prompt asks for
-        self._asked_tags: list[str] = []
 
     def compose(self) -> ComposeResult:
         said = self.mopo.keys.said
@@ -79,11 +77,6 @@ class Dashboard(RunsScreen):
                 yield PanelBoard(id="board")
         yield Prompt(id="prompt")
         yield KeysLine()
-
-    @property
-    def runs(self) -> RunList:
-        """The list."""
-        return self.query_one(RunList)
 
     @property
     def board(self) -> PanelBoard:
@@ -241,7 +234,7 @@ class Dashboard(RunsScreen):
             case name if name in DEEDS:
                 return bool(fitting_runs(name, self.mopo.store, self.runs.selected))
             case "tag" | "note" | "rename":
-                return bool(self._own())
+                return bool(self.own_runs())
             case "zoom":
                 return run is not None and (in_panels or not self.has_class("-narrow"))
             case "play":
@@ -253,22 +246,18 @@ class Dashboard(RunsScreen):
     def action_filter(self) -> None:
         """Ask which runs to list."""
         how = self.mopo.overview.arrangement
-        self._ask("filter", "filter ", how.filter, "score>80 and (algorithm=mopo or tag=baseline); empty: all runs")
+        self.ask("filter", "filter ", how.filter, "score>80 and (algorithm=mopo or tag=baseline); empty: all runs")
 
     def action_sort(self) -> None:
         """Ask by what to order the rows."""
         how = self.mopo.overview.arrangement
         now = f"{'-' if how.reverse else ''}{how.sort}"
-        self._ask("sort", "sort by ", now, "score, eta, rollout.length, policy/q, -score; empty: newest first")
-
-    def _ask(self, about: str, label: str, value: str, hint: str) -> None:
-        self.add_class("-asking")
-        self.query_one(Prompt).ask(about, label, value, hint)
+        self.ask("sort", "sort by ", now, "score, eta, rollout.length, policy/q, -score; empty: newest first")
 
     @on(Prompt.Answered)
     def _take_answer(self, message: Prompt.Answered) -> None:
         if message.about not in ("filter", "sort"):
-            self._annotate(message.about, message.text)
+            self.annotate(message.about, message.text)
             return
         how = self.mopo.overview.arrangement
         if message.about == "filter":
@@ -368,43 +357,6 @@ class Dashboard(RunsScreen):
 
         self.app.push_screen(NewRunScreen(self.mopo.store, same_as), started)
 
-    def action_stop(self) -> None:
-        self._do("stop")
-
-    def action_pause(self) -> None:
-        self._do("pause")
-
-    def action_resume(self) -> None:
-        self._do("resume")
-
-    def action_kill(self) -> None:
-        self._do("kill")
-
-    def action_restart(self) -> None:
-        self._do("restart")
-
-    def action_delete(self) -> None:
-        self._do("delete")
-
-    def _do(self, name: str) -> None:
-        """Do it with those of the chosen runs with which it can be done, after asking where it takes something away."""
-        from mopo_tui.screens.confirm import ConfirmScreen
-
-        deed, runs = DEEDS[name], fitting_runs(name, self.mopo.store, self.runs.selected)
-        if not runs:
-            return
-        if not deed.verb:
-            self.mopo.carry_out(runs, deed.do, deed.title, deed.fits)
-            return
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.mopo.carry_out(runs, deed.do, deed.title, deed.fits)
-
-        who, it = all_called(runs), "it" if len(runs) == 1 else "them"
-        about = deed.about if len(runs) == 1 else f"Each of them: {deed.about[0].lower()}{deed.about[1:]}"
-        self.app.push_screen(ConfirmScreen(f"{deed.verb} {who}?", about, f"{deed.verb} {it}"), answered)
-
     def action_log(self) -> None:
         """What the chosen run says."""
         from mopo_tui.screens.log import LogScreen
@@ -432,57 +384,6 @@ class Dashboard(RunsScreen):
         from mopo_tui.screens.data import DataScreen
 
         self.app.push_screen(DataScreen(), lambda _: self.mopo.watch_shown())
-
-    def action_restore(self) -> None:
-        """Choose a run of the trash to bring back."""
-        from mopo_tui.screens.trash import TrashScreen
-
-        store = self.mopo.store
-
-        def chosen(run: Run | None) -> None:
-            if run is not None:
-                self.mopo.bring_back(run)
-
-        self.app.push_screen(TrashScreen(trash.trash_of(store).runs), chosen)
-
-    def _own(self) -> tuple[Run, ...]:
-        """The chosen runs that may be given names, tags and notes."""
-        return tuple(r for r in self.runs.selected if not r.problem and self.mopo.store.owns(r))
-
-    def action_tag(self) -> None:
-        """Ask for the tags of the chosen runs; those that all of them have stand there."""
-        self._ask_of_runs("tag", "tags ", " ".join(self._shared_tags()), "words with blanks between; empty: no tags")
-
-    def _shared_tags(self) -> list[str]:
-        runs = self._own()
-        return [tag for tag in runs[0].tags if all(tag in run.tags for run in runs)] if runs else []
-
-    def action_note(self) -> None:
-        """Ask for the note of the chosen runs."""
-        notes = {run.note for run in self._own()}
-        self._ask_of_runs("note", "note ", notes.pop() if len(notes) == 1 else "", "one line; empty: no note")
-
-    def action_rename(self) -> None:
-        """Ask for the name of the chosen runs."""
-        entry = self.runs.entry
-        if entry is not None:
-            self._ask_of_runs("rename", "name ", title(entry.row).rstrip("…"), "empty: the name it was made with")
-
-    def _ask_of_runs(self, about: str, label: str, value: str, hint: str) -> None:
-        self._asked_about, self._asked_tags = self._own(), self._shared_tags()
-        if self._asked_about:
-            self._ask(about, label, value, hint)
-
-    def _annotate(self, about: str, text: str) -> None:
-        runs = self._asked_about
-        what = {
-            "tag": (retag(self._asked_tags, text), "Tags"),
-            "note": (renote(text), "Note"),
-            "rename": (rename(text, several=len(runs) > 1), "Name"),
-        }
-        do, over = what[about]
-        self.mopo.carry_out(runs, do, over)
-        self.query_one(Prompt).close()
 
 
 def _shown_of(entry: Entry) -> tuple[Run, ...]:

@@ -318,6 +318,9 @@ class RunList(ScrollView, can_focus=True):
         what = run.algorithm if run.job == "train" else run.job
         own = title_of(run) if len(row.runs) == 1 else f"{run.task} {what}"
         told = ", ".join(f"{key.rsplit('.', 1)[-1]} {value}" for key, value in self._told.get(run.id, {}).items())
+        if default and len(own) > room:  # rather the end of the task than the algorithm, by which rows differ
+            kept = own.removeprefix(run.task)
+            own = f"{cut(run.task, max(room - len(kept), 4))}{kept}"
         name = cut(own if default else title(row), room)
         more = told if default or told else own
         return name, cut(more, max(room - len(name) - 2, 0))
