@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from engine.config import (
 )
 from engine.presets import Value
 from engine.tasks import UnknownName, task, task_of_source
+from engine.used_keys import uses
 from mopo_tui.manager import Run, StoreError
 from mopo_tui.manager.datasets import check_source, published
 from mopo_tui.manager.experiment import Description, Experiment, parse_seeds, parse_values, plan, read_config
@@ -71,6 +72,7 @@ class Examined:
         problems: one line each, by the field's name or the setting's key, the upper ones first; "" for what no field says, such as
             a broken file.
         experiment: the runs; None where there is a problem.
+        idle: the settings that change nothing, with the reason in one line.
         without: every key as it would be without the draft's settings; empty where even that cannot be told.
     """
 
@@ -78,6 +80,7 @@ class Examined:
     problems: Mapping[str, str]
     experiment: Experiment | None
     without: Mapping[str, Value]
+    idle: Mapping[str, str] = field(default_factory=dict)
 
 
 def examine(draft: Draft) -> Examined:
@@ -125,7 +128,7 @@ def examine(draft: Draft) -> Examined:
         *draft.settings,
     )  # as they stand in the form; the others follow
     told = {name: problems[name] for name in (*order, *problems) if name in problems}
-    return Examined(draft, told, None if told else experiment, without)
+    return Examined(draft, told, None if told else experiment, without, _idle({**set_, **swept}, experiment))
 
 
 def _one_thread(_several: bool) -> int:
@@ -216,6 +219,16 @@ def _check_data(experiment: Experiment) -> None:
                     raise ConfigError(
                         f"dataset.source = {source!r} is data of {other}; {config.task} is a task of {robot}"
                     )
+
+
+def _idle(keys: Iterable[str], experiment: Experiment | None) -> dict[str, str]:
+    """The settings that none of the runs' algorithms reads."""
+    if experiment is None:
+        return {}
+    algorithms = dict.fromkeys(planned.resolved.config.algorithm for planned in experiment.runs)
+    do = "does" if len(algorithms) == 1 else "do"
+    why = f"changes nothing: {' and '.join(algorithms)} {do} not use it"
+    return {key: why for key in keys if not any(uses(algorithm, key) for algorithm in algorithms)}
 
 
 def _short(message: str, key: str) -> str:

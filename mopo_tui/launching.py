@@ -40,7 +40,7 @@ def begin(store: Store, experiment: Experiment) -> Begun:
         _undo(store, made)
         raise
     store.advance()
-    text = f"{len(made)} runs in group {experiment.group}; as many begin now as there are slots\n{store.root}"
+    text = f"{len(made)} runs in group {experiment.group}; as many begin now as there are slots"
     return Begun(tuple(made), "Started", text)
 
 

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 CHOICES = ("task", "algorithm", "preset")
 TEXTS = ("source", "seeds", "device", "threads", "name", "tags", "note")
-_TITLE = 9  # columns for what a line is about
+_WORD = 24  # of a name, at which a line may break
+_TITLE = 10  # columns for what a line is about
 LABELS = {"": "what the line below says", "source": "data"}
 TYPING_SECONDS = 0.05  # after the last key, before what is typed is examined
 AGAIN_SECONDS = 5.0  # between two looks at data and queue, which others change
@@ -51,6 +52,7 @@ class NewRunScreen(ModalScreen[Run | None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("form")
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (72, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012
 
     @dataclass
@@ -91,6 +93,7 @@ class NewRunScreen(ModalScreen[Run | None]):
         self._without: Mapping[str, Value] = {}
         self._typing: Timer | None = None
         self._starting = False
+        self._failed: Draft | None = None  # what could not be started: the reason stands until something else is typed
 
     def compose(self) -> ComposeResult:
         tasks = tuple(self._tasks())
@@ -191,7 +194,7 @@ class NewRunScreen(ModalScreen[Run | None]):
         """Show it, unless something else is typed by now: that is being examined then."""
         if message.refused:
             self._starting = False
-        if message.examined.draft == self.draft and not self._starting:
+        if message.examined.draft == self.draft != self._failed and not self._starting:
             self._show_examined(message.examined, message.ahead)
             if message.refused:
                 self._go_to(next(iter(message.examined.problems)))
@@ -214,7 +217,7 @@ class NewRunScreen(ModalScreen[Run | None]):
                 self.query_one(f"#{name}", Input).placeholder = f"{value}; {more}"
         for row in self.query(FormRow):
             row.refuse("; ".join(problems[name] for name in row.names if name in problems))
-        self.query_one(SettingsField).show(problems, without)
+        self.query_one(SettingsField).show(problems, without, examined.idle)
         self._say(problems.get("", ""))
         if examined.experiment is None:
             where = ", ".join(LABELS.get(name, name) for name in problems)
@@ -222,12 +225,12 @@ class NewRunScreen(ModalScreen[Run | None]):
         elif ahead is not None:
             called = names(examined.experiment)
             self.query_one("#name", Input).placeholder = called[0] if len(called) == 1 else "of all; each adds its own"
-            self._show_ahead(runs_in_words(examined.experiment, self._width) + outlook_in_words(ahead, len(called)))
+            self._show_ahead(runs_in_words(examined.experiment, self._two_lines) + outlook_in_words(ahead, len(called)))
 
     @property
-    def _width(self) -> int:
-        """Columns for a text of what is ahead."""
-        return self.query_one("#ahead").size.width - _TITLE - 1
+    def _two_lines(self) -> int:
+        """Characters that surely fit two lines of what is ahead."""
+        return 2 * (self.query_one("#ahead").size.width - _TITLE - 1) - _WORD
 
     def _show_ahead(self, lines: list[tuple[str, str]]) -> None:
         dark = self.app.current_theme.dark
@@ -276,7 +279,7 @@ class NewRunScreen(ModalScreen[Run | None]):
         if seen is not None and seen.draft == draft and seen.problems:
             self._go_to(next(iter(seen.problems)))
             return
-        self._starting = True
+        self._starting, self._failed = True, None
         self._say("")
         self._show_ahead([("", "starting …")])
         self._start(draft)
@@ -309,6 +312,7 @@ class NewRunScreen(ModalScreen[Run | None]):
             self.app.notify(message.why, title="No such form", severity="error", markup=False)
             self.dismiss(None)
             return
+        self._failed = self.draft
         self._show_ahead([("", "Nothing is started. Enter tries again.")])
         self._say(message.why)
 

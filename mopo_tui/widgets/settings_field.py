@@ -36,7 +36,7 @@ class SettingRow(Vertical):
     def __init__(self, key: str, text: str, otherwise: str) -> None:
         super().__init__(classes="setting-row")
         self.key = key
-        self.field = text_field(None, "a value")  # made here: a row is asked for it while it comes and goes, too
+        self.field = text_field(None)  # made here: a row is asked for it while it comes and goes, too
         self.field.value = text
         self._default = Label(classes="setting-otherwise", markup=False)
         self._problem = Static(classes="form-problem", markup=False)
@@ -48,15 +48,17 @@ class SettingRow(Vertical):
             yield self.field
             yield self._default
             yield RemoveMark("x", classes="setting-remove", markup=False)
-        about = f"{about_key(self.key)}; several with commas: a sweep"
+        about = f"{about_key(self.key)}; with commas: a sweep"
         yield Static(about, classes="setting-about", markup=False)
         yield self._problem
 
-    def show(self, problem: str, otherwise: str) -> None:
-        """What is wrong with the value, and what it would be without this row."""
+    def show(self, problem: str, otherwise: str, idle: str = "") -> None:
+        """What is wrong with the value, what it would be without this row, and why it changes nothing, if so."""
         self._default.update(f"default {cut(otherwise, 11)}" if otherwise else "")
-        self._problem.update(problem)
-        self._problem.display = bool(problem)
+        self.field.placeholder = otherwise
+        self._problem.update(problem or idle)
+        self._problem.set_class(not problem, "-idle")
+        self._problem.display = bool(problem or idle)
 
     @on(events.DescendantFocus)
     @on(events.DescendantBlur)
@@ -138,11 +140,11 @@ class SettingsField(Vertical):
         await rows.remove_children()
         await rows.mount(*(SettingRow(key, text, "") for key, text in texts.items()))
 
-    def show(self, problems: Mapping[str, str], values: Mapping[str, Value]) -> None:
-        """What is wrong, by key, and what every key would be otherwise."""
+    def show(self, problems: Mapping[str, str], values: Mapping[str, Value], idle: Mapping[str, str]) -> None:
+        """What is wrong, by key, what every key would be otherwise, and which change nothing."""
         self._values = values
         for row in self.rows:
-            row.show(problems.get(row.key, ""), self._otherwise(row.key))
+            row.show(problems.get(row.key, ""), self._otherwise(row.key), idle.get(row.key, ""))
         if self.searching:
             self._show_help()
 

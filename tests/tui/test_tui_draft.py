@@ -115,6 +115,16 @@ def test_a_setting_with_several_values_is_the_sweep_of_the_command_line() -> Non
     assert [run.resolved.config.sac.hidden for run in lists.runs] == [(64, 64), (256, 256)]
 
 
+def test_a_setting_that_changes_nothing_says_why() -> None:
+    settings = {"rollout.length": "3", "bc.lr": "1e-3", "dataset.size": "5000"}
+    examined = examine(Draft(algorithm="bc", settings=settings))
+    assert examined.experiment is not None
+    assert examined.idle == {"rollout.length": "changes nothing: bc does not use it"}
+    assert examine(Draft(algorithm="mopo", settings=settings)).idle == {
+        "bc.lr": "changes nothing: mopo does not use it"
+    }
+
+
 # --- finding keys -----------------------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from mopo_tui.app import MopoApp
 from mopo_tui.manager import Store
 from mopo_tui.manager.settings import read_settings
 from mopo_tui.screens.dashboard import Dashboard
-from mopo_tui.screens.new_run import NewRunScreen
+from mopo_tui.screens.new_run import AGAIN_SECONDS, NewRunScreen
 from mopo_tui.widgets.choice import Choice
 from mopo_tui.widgets.settings_field import SettingsField
 
@@ -165,7 +165,8 @@ async def test_a_sweep_says_how_many_runs_and_names_the_first(store: Store) -> N
         await press(pilot, *["down"] * 4, *"0-4", "down", *"coef", "enter", *"0.5,1,5")
         await until(pilot, lambda: "15 runs" in text_of(app))
         text = text_of(app)
-        assert "ant-angle-mopo: coefficient=0.5-s0, coefficient=0.5-s1 and 13 more" in text
+        assert "ant-angle-mopo: coefficient=0.5-s0, coefficient=0.5-s1," in text
+        assert "coefficient=0.5-s3 and 11 more" in text
         assert "λ 0.5, 1, 5" in text
         assert "all of them" not in text  # no slots, no end
         assert "wait in the queue, from place 1 on: 0 of 0 slots taken" in text
@@ -244,6 +245,7 @@ async def test_what_cannot_be_made_is_said_and_nothing_is_left(store: Store) -> 
         queue.write_text("in the way")
         await press(pilot, *["down"] * 4, *"0-2", "enter")
         await until(pilot, lambda: "Nothing is started. Enter tries again." in text_of(app))
+        await pilot.pause(AGAIN_SECONDS + 0.5)  # the reason stands until something else is typed
         assert "cannot queue" in text_of(app)
         assert isinstance(app.screen, NewRunScreen)
         assert store.runs() == []
