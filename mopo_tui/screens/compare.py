@@ -49,6 +49,7 @@ Mode = Literal["columns", "overlay", "table"]
 NEEDED = {2: 80, 3: 120, 4: 200}  # of the terminal, for so many columns side by side
 HIGH = 36  # rows from which on all three panels stand over each other
 _CHART = 11  # rows that a chart must have
+_AROUND_TABLE = 5  # columns of its frame, a blank on both sides, and the scrollbar
 _FORMATS = {"markdown": ("Markdown", "md"), "latex": ("LaTeX", "tex")}
 
 
@@ -264,7 +265,7 @@ class CompareScreen(RunsScreen):
                 self._written = written
                 self.query_one("#scores", Static).update(table)
                 if self.shown_as == "table":
-                    self._print(self._seen, width - 3, colour("orange", dark))
+                    self._print(self._seen, width - _AROUND_TABLE, colour("orange", dark))
         rows = max(height - 2 - below - (_CHART if self.one_panel else 3 * (_CHART - 3)), 3)
         text = self._above(width, rows, dark)
         if text != self._top:

@@ -253,7 +253,7 @@ async def test_the_table_is_what_the_command_line_prints(seeds_app: MopoApp) -> 
         await pilot.press("t")
         await settled(pilot, seeds_app)
         shown = str(screen.query_one("#table-text", Static).visual)
-        assert shown.split() == by_command(seeds_app, columns=77).split()
+        assert shown.split() == by_command(seeds_app, columns=75).split()
         assert "P(A > B)" in shown
         assert "…" not in shown
         before = text_of(seeds_app)
