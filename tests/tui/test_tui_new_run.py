@@ -319,11 +319,10 @@ async def test_screen(store: Store, name: str, size: str) -> None:
         check_screen(app, f"{name}-{size}")
 
 
-@pytest.mark.parametrize("size", SIZES)
-async def test_screen_of_a_run_like_another(app: MopoApp, size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_screen_of_a_run_like_another(app: MopoApp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mopo_tui.manager.launcher.ThisHost.slots", lambda _: 2)
-    async with app.run_test(size=SIZES[size]) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await settled(pilot, app)
         await pilot.press("G", "A")
         await until(pilot, lambda: "built first" in text_of(app) and "default" in text_of(app))
-        check_screen(app, f"new-run-like-{size}")
+        check_screen(app, "new-run-like-80x24")
