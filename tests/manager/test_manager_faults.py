@@ -222,7 +222,7 @@ def test_the_engine_pauses_and_goes_on_in_a_real_run(tmp_path: Path, monkeypatch
         assert store.launch(run) == 0
         until((run.folder / record.METRICS).exists, 120)  # it learns
         store.pause(store.run(run.id))
-        until(lambda: store.run(run.id).state is RunState.PAUSED, 3)
+        until(lambda: store.run(run.id).state is RunState.PAUSED, 15)
         pid = process_of(run)["pid"]
         rows = (run.folder / record.METRICS).stat().st_size
         ticks = Path(f"/proc/{pid}/stat").read_text().rsplit(") ")[-1].split()[11]
@@ -231,12 +231,12 @@ def test_the_engine_pauses_and_goes_on_in_a_real_run(tmp_path: Path, monkeypatch
         later = Path(f"/proc/{pid}/stat").read_text().rsplit(") ")[-1].split()[11]
         assert int(later) - int(ticks) <= 20  # a fifth of a second of work in one second, at most: it sleeps
         store.unpause(store.run(run.id))
-        until(lambda: store.run(run.id).state is RunState.RUNNING, 3)
+        until(lambda: store.run(run.id).state is RunState.RUNNING, 15)
         until(lambda: (run.folder / record.METRICS).stat().st_size > rows)
         store.pause(store.run(run.id))
-        until(lambda: store.run(run.id).state is RunState.PAUSED, 3)
+        until(lambda: store.run(run.id).state is RunState.PAUSED, 15)
         store.stop(store.run(run.id))
-        until(lambda: store.run(run.id).state is RunState.STOPPED, 5)
+        until(lambda: store.run(run.id).state is RunState.STOPPED, 15)
     finally:
         store.abort(store.run(run.id))
 
