@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import signal
 import time
@@ -85,6 +84,8 @@ class Store:
         """Where what is derived from its runs is kept; it need not exist."""
         if not self.read_only:
             return self.root
+        import hashlib  # a listing does without
+
         return locations.user_cache() / "stores" / hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
 
     def _refuse_read_only(self) -> None:

@@ -31,6 +31,7 @@ LOOK_SECONDS = 30.0  # between looks at the queue while a run goes on: another s
 GPU_SECONDS = 5.0  # between looks at the GPUs while a run waits for one
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _GO = b"g"
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def engine_command(folder: Path) -> list[str]:
@@ -226,10 +227,13 @@ class _Engine:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        # Nor may a signal to the child be answered by this process's handlers, which it has until it sets its own.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         pid = os.fork()
         if pid == 0:
             os.close(self._go)
             _become(command, folder, environment, console, wait, failure)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for end in (console, wait, failure):
             os.close(end)
         self.pid = pid
@@ -289,6 +293,7 @@ def _become(
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         if os.read(wait, 1) == _GO:
             os.chdir(folder)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -176,6 +176,26 @@ def test_abort_ends_an_engine_that_does_not_listen(supervised, state_within, sto
     assert "SIGKILL" in state_within(run, RunState.FAILED).reason
 
 
+def test_a_signal_in_the_moment_of_the_start_is_not_lost(make_run: Callable[..., Run], store: Store) -> None:
+    run = make_run()
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+from mopo_tui.manager import supervisor
+fork = os.fork
+def signalled():
+    pid = fork()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return pid
+os.fork = signalled
+supervisor.supervise(Path({str(run.folder)!r}), [sys.executable, "-c", "open('ran', 'w')"])
+"""
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
+    assert store.run(run.id).state is RunState.STOPPED
+    assert not (run.folder / "ran").exists()
+
+
 def test_run_outlives_its_launcher(make_run, state_within) -> None:
     run = make_run()
     launcher = f"""
