@@ -268,21 +268,12 @@ async def test_the_scale_is_each_panels_own_and_stays_with_the_next_run(app: Mop
         assert "L Log" not in footer(app)  # returns may be below 0
 
 
-async def test_changes_are_told_for_whoever_remembers_them(app: MopoApp) -> None:
-    told: list[BoardState] = []
-
-    class Told(Dashboard):
-        def on_panel_board_changed(self, message: PanelBoard.Changed) -> None:
-            told.append(message.state)
-
+async def test_what_is_chosen_is_remembered(app: MopoApp) -> None:
     async with app.run_test(size=WIDE) as pilot:
-        await settled(pilot, app)
-        await app.push_screen(Told())
         await settled(pilot, app)
         await pilot.press("4", "x")
         await pilot.pause()
-        assert told[0] == BoardState("calibration")
-        assert told[-1].of("calibration") == Options(x="epoch")
+        assert app.memory.get("board") == {"chosen": "calibration", "options": {"calibration": {"x": "epoch"}}}
 
 
 # --- a row of seeds ---------------------------------------------------------------------------------------------------------------
