@@ -75,4 +75,5 @@ def latex(sections: Sequence[Section]) -> str:
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in text)
+    # After the \\ of the row before, a bracket or a star would be its argument.
+    return ("{}" if text.startswith(("[", "*")) else "") + "".join(_LATEX.get(c, c) for c in text)
