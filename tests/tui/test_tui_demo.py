@@ -67,6 +67,9 @@ def test_a_thinned_run_is_small_and_compares_as_the_run_does(finished: Store, tm
         np.testing.assert_array_equal(ours.histogram("rollout"), theirs.histogram("rollout"))
         there = {path.name for path in thin.folder.iterdir()}
         assert there.isdisjoint({record.CHECKPOINTS, record.CONTROL, record.PROCESS, record.HEARTBEAT})
+        about, before = (record.read_json(each.folder / record.RUN) or {} for each in (thin, run))
+        assert before["owner"]
+        assert about == {key: value for key, value in before.items() if key not in ("owner", "paths")}
     assert tables(compare(small)) == tables(compare(runs))
 
 
