@@ -1,7 +1,8 @@
 """Finished runs as small folders, to be kept with a project or sent to somebody: what lists, panels and comparisons show of them.
 
 Dropped are checkpoints (but the policies, where they are asked for), requests, whatever is about the process, and of run.json who
-owned the run and where its data lay; metrics.jsonl and histograms.jsonl lose rows where they are too long. No number that stays is another one than before.
+owned the run and where its data lay; metrics.jsonl and histograms.jsonl lose rows where they are too long. No number that stays
+is another one than before.
 """
 
 from __future__ import annotations

@@ -55,9 +55,10 @@ async def test_a_run_started_in_the_form_is_seen_to_its_end(tmp_path: Path) -> N
         await settled(pilot, again)
         for name in PANELS:
             assert not again.screen.query_one(f"#{name}", Chart).plot.is_empty, name
-        assert len(again.screen.query_one("#dynamics", Chart).plot.lines) == 7
+        assert len(again.screen.query_one("#dynamics", Chart).plot.lines) == 3  # both seeds, and their mean
         assert len(again.screen.query_one("#uncertainty", Chart).plot.histograms) == 2
         # Three evaluations of the policy stage at least; their last value is the one in the panel's corner.
         line = again.screen.query_one("#score", Chart).plot.lines[0]
         assert line.y.size >= 3
-        assert "final score" in text_of(again)
+        assert "s3 2." in text_of(again)  # the row's head has the final score of each seed
+        assert " n2 " in text_of(again)
