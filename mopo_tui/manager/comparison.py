@@ -151,8 +151,9 @@ def _unit(name: str, seeds: Sequence[Seed]) -> tuple[str, str]:
     bounds = {record.dumps([scale.get("min"), scale.get("max")]) for scale in scales if isinstance(scale, Mapping)}
     if not bounds:
         known = _task_of(name)
-        origin = known.scale_origin if known is not None and known.score_scale is None else ""
-        return "return", f"this task has no scale{': ' + origin if origin else ''}"
+        if known is not None and known.score_scale is not None:
+            return "return", "they were recorded before this task had its scale"
+        return "return", f"this task has no scale{': ' + known.scale_origin if known is not None else ''}"
     if len(bounds) > 1 or not all(isinstance(scale, Mapping) for scale in scales):
         return "return", "the runs have different scales"
     if any(normalized_score(0.0, seed.environment) is None for seed in seeds):

@@ -218,7 +218,7 @@ def test_terminals_are_where_the_ant_fell_and_nowhere_else(tmp_path: Path, ant_l
     idle = dataset.references["do_nothing"]
     assert idle["return"] == pytest.approx(995, abs=15)
     assert idle["progress"] == pytest.approx(idle["return"] - 1000, abs=1e-6)
-    assert dataset.references["scale"] is None
+    assert dataset.references["scale"] == ANT.scale
     assert not dataset.manifest["reached_target"]
 
 

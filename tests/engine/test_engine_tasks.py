@@ -104,19 +104,20 @@ def test_a_presets_size_is_that_of_a_dataset_to_be_collected() -> None:
     assert wanted(task(ours.task), ours.dataset, ours.environment).id.startswith("mopo/hopper-medium-replay/")
 
 
-def test_the_jumps_scale_is_what_was_measured() -> None:
+@pytest.mark.parametrize("name", ["ant-angle", "halfcheetah-jump"])
+def test_the_scale_of_a_special_task_is_what_was_measured(name: str) -> None:
     """0 and 100 as the data's references have them: the random policy, and the online reference policy that ships."""
-    jump = task("halfcheetah-jump")
-    assert jump.score_scale is not None
-    low, high = jump.score_scale
-    env = envs.make(jump.environment)
-    random = run_episodes(env, uniform_actor(jump.action_dim), 100, (jump.name, "reference", "random")).returns
+    chosen = task(name)
+    assert chosen.score_scale is not None
+    low, high = chosen.score_scale
+    env = envs.make(chosen.environment, **chosen.environment_options)
+    random = run_episodes(env, uniform_actor(chosen.action_dim), 100, (name, "reference", "random")).returns
     assert low == pytest.approx(random.mean(), abs=0.1)
-    assert f"standard error {random.std(ddof=1) / 10:.1f}" in jump.scale_origin
-    shipped = reference("halfcheetah-jump")
+    assert f"standard error {random.std(ddof=1) / 10:.1f}" in chosen.scale_origin
+    shipped = reference(name)
     assert shipped is not None
     assert high == pytest.approx(shipped["return"], abs=0.1)
-    assert f"({shipped['stderr']:.1f})" in jump.scale_origin
+    assert f"({shipped['stderr']:.1f})" in chosen.scale_origin
     assert shipped["episodes"] == 100
 
 
@@ -132,7 +133,7 @@ def test_another_angle_has_no_references() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"dataset.size": 99}, "at least 100 transitions, or 0 for all"),
+        ({"dataset.size": 99}, "at least 100 transitions, or 0: the task"),
         ({"dataset.source": "d4rl:"}, "d4rl:NAME, minari:ID"),
         ({"dataset.source": ""}, "d4rl:NAME, minari:ID"),
         ({"environment.id": "os:system"}, "file of own tasks only"),
