@@ -39,6 +39,11 @@ def text_of(app: App[None]) -> str:
     return "\n".join(strip.text.rstrip() for strip in strips) + "\n"
 
 
+def told(app: App[None]) -> str:
+    """What its notices say, as one text: on the screen a long path is broken over lines."""
+    return "\n".join(notice.message for notice in app._notifications)
+
+
 async def until(pilot: Pilot[None], true: Callable[[], bool], seconds: float = 10.0) -> None:
     """Wait until something is so; the poller and the screen run meanwhile."""
     for _ in range(round(seconds / 0.05)):

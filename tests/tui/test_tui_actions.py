@@ -63,7 +63,7 @@ async def test_what_takes_something_away_asks_names_the_runs_and_does_nothing_un
     finished_store: Store, key: str, verb: str, asked: int
 ) -> None:
     def picture() -> dict[str, tuple[int, int]]:
-        files = (path for path in finished_store.root.rglob("*") if not path.name.startswith(".index"))
+        files = (path for path in finished_store.root.rglob("*") if ".index.json" not in path.name)
         return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
 
     before = picture()

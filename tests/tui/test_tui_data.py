@@ -114,30 +114,30 @@ async def test_a_dataset_is_built_with_progress_and_then_read(tmp_path: Path, ap
         await pilot.press("b")
         assert isinstance(app.screen, BuildScreen)
         await until(pilot, lambda: "becomes mopo/hopper-random/1M-v0" in text_of(app))  # of the row under the cursor
-        await pilot.press("tab", *"12k")
-        await until(pilot, lambda: "size '12k' is not a whole number" in text_of(app))
+        await pilot.press("tab", *"40k")
+        await until(pilot, lambda: "size '40k' is not a whole number" in text_of(app))
         await pilot.press("enter")
         assert isinstance(app.screen, BuildScreen)
         await pilot.press("backspace", *"000")
-        await until(pilot, lambda: "becomes mopo/hopper-random/12k-v0" in text_of(app))
+        await until(pilot, lambda: "becomes mopo/hopper-random/40k-v0" in text_of(app))
         await pilot.press("enter")
         await until(pilot, lambda: "Being made (1)" in text_of(app), seconds=20)
         seen: set[str] = set()
 
         def over() -> bool:
             chosen = screen.chosen
-            row = next((line for line in text_of(app).splitlines() if "12k-v0 " in line), "")
-            seen.update(word for word in ("of 12,000 rows",) if word in row)
-            return chosen is not None and chosen.section == "here" and chosen.id == "mopo/hopper-random/12k-v0"
+            row = next((line for line in text_of(app).splitlines() if "40k-v0 " in line), "")
+            seen.update(word for word in ("of 40,000 rows",) if word in row)
+            return chosen is not None and chosen.section == "here" and chosen.id == "mopo/hopper-random/40k-v0"
 
         await until(pilot, over, seconds=90)  # the cursor went with it
-        assert seen == {"of 12,000 rows"}
+        assert seen == {"of 40,000 rows"}
         await until(pilot, lambda: "uniform actions, seed 0" in text_of(app))
         assert not screen.query_one("#data-returns", Chart).plot.is_empty
         assert [run.state.value for run in Store.open(tmp_path / "runs").runs()] == ["finished"]
         # The same again is refused before it begins.
-        await pilot.press("b", "tab", *"12000")
-        await until(pilot, lambda: "is here already, 12,000 transitions" in text_of(app))
+        await pilot.press("b", "tab", *"40000")
+        await until(pilot, lambda: "is here already, 40,000 transitions" in text_of(app))
         await pilot.press("enter")
         assert isinstance(app.screen, BuildScreen)
         await pilot.press("escape")

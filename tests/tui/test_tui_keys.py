@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import tomli
-from screen_text import fixed, settled, text_of, until
+from screen_text import fixed, settled, text_of, told, until
 
 from mopo_tui.actions import ACTIONS, PLACES
 from mopo_tui.app import MopoApp
@@ -169,9 +169,9 @@ async def test_the_app_starts_with_wrong_keys_and_says_what_is_wrong(finished_st
     app = fixed(MopoApp(finished_store, keys=load()))
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await settled(pilot, app)
-        shown = text_of(app)
-        assert "config.toml: keys.dashboard.stop: p is dashboard.pause's, too" in shown
-        assert "mean keys.dashboard.stop?" in shown
+        assert "config.toml: keys.dashboard.stop: p is dashboard.pause's, too" in told(app)
+        assert "mean keys.dashboard.stop?" in told(app)
+        assert "is dashboard.pause's" in text_of(app)
 
 
 @pytest.mark.parametrize("size", [(60, 24), (80, 24), (120, 40), (200, 50)])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from realistic import make_run
-from screen_text import check_screen, fixed, settled, text_of, until
+from screen_text import check_screen, fixed, settled, text_of, told, until
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
@@ -208,7 +208,7 @@ async def test_a_run_that_cannot_be_read_fills_no_form(store: Store) -> None:
     async with app.run_test(size=SMALL, notifications=True) as pilot:
         await settled(pilot, app)
         await pilot.press("A")
-        await until(pilot, lambda: "unknown key 'rollout'" in text_of(app))
+        await until(pilot, lambda: "unknown key 'rollout'" in told(app))
         assert isinstance(app.screen, Dashboard)
 
 
