@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .PHONY: run test format lint types contracts pytest bench clean
@@ -24,7 +25,7 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/.dev
-	$(THREADS) $(BIN)/pytest
+	$(THREADS) $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 bench: $(VENV)/.dev
 	@for script in tests/bench/bench_*.py; do echo "$$script"; $(THREADS) $(BIN)/python $$script || exit 1; done

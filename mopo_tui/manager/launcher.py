@@ -1,7 +1,8 @@
 """Where runs are computed: one small interface, and this host as its one implementation (standard library only).
 
 Everything else asks a `Launcher` what there is room for, has it start the supervisor of a run folder, and asks it whether a
-recorded process lives. A cluster's scheduler would be a second class here, and nothing outside this module would have to know.
+recorded process lives. A cluster's scheduler would be a second class here and a second entry of `PLACES`, and nothing outside
+this module would have to know.
 """
 
 from __future__ import annotations
@@ -165,3 +166,11 @@ def _visible(gpus: Sequence[Gpu], chosen: str | None) -> list[Gpu]:
 
 
 THIS_HOST = ThisHost()
+PLACES: tuple[Launcher, ...] = (
+    THIS_HOST,
+)  # where a run may have been computed: each is asked about a recorded process
+
+
+def lives(process: Mapping[str, Any]) -> bool | None:
+    """Whether a recorded process lives, by the first place that knows; None where none can tell."""
+    return next((known for place in PLACES if (known := place.lives(process)) is not None), None)

@@ -10,8 +10,17 @@ from mopo_tui.manager.state import clean
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "±": r"$\pm$", "–": "--", "−": "$-$", "…": r"\ldots{}", "λ": r"$\lambda$", "ρ": r"$\rho$", "·": r"$\cdot$",
+    "±": r"$\pm$", "–": "--", "−": "$-$", "…": r"\ldots{}", "·": r"$\cdot$", "×": r"$\times$", "→": r"$\to$", "≥": r"$\geq$",
+    "≤": r"$\leq$", "‖": r"$\|$", "∞": r"$\infty$", "²": r"$^2$", "“": "``", "”": "''", "‘": "`", "’": "'",
 }  # fmt: skip
+_GREEK = {
+    "αβγδεζηθικλμνξπρστυφχψω": "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon"
+    " phi chi psi omega",
+    "ΓΔΘΛΞΠΣΥΦΨΩ": "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega",
+}
+for _letters, _names in _GREEK.items():
+    _LATEX |= {letter: f"$\\{name}$" for letter, name in zip(_letters, _names.split(), strict=True)}
+_LAST_OF_PDFLATEX = "\u017f"  # of the letters that it knows without a package
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ def _markdown(text: str) -> str:
 
 
 def latex(sections: Sequence[Section]) -> str:
-    """A booktabs table for each section; its notes stand below it."""
+    """A booktabs table for each section, no wider than the page; its notes stand below it."""
     blocks = []
     for section in sections:
         lines = [f"\\paragraph{{{_latex(section.title)}}}"] if section.title else []
@@ -67,11 +76,16 @@ def latex(sections: Sequence[Section]) -> str:
         if section.rows:
             align = "".join("l" if name in section.left else "r" for name in section.columns)
             rows = [" & ".join(map(_latex, row)) + r" \\" for row in (section.columns, *section.rows)]
+            lines += ([r"\mbox{}\par"] if section.title and not section.lines else []) + [r"\noindent"]
+            lines += [r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"]
             lines += [f"\\begin{{tabular}}{{{align}}}", r"\toprule", rows[0], r"\midrule", *rows[1:]]
-            lines += [r"\bottomrule", r"\end{tabular}\par"]
+            lines += [r"\bottomrule", r"\end{tabular}}\par"]
         lines += [f"{_latex(note)}\\par" for note in section.notes]
         blocks.append("\n".join(lines))
-    return "% needs \\usepackage{booktabs}\n" + "\n\n".join(blocks) + "\n"
+    text = "\n\n".join(blocks)
+    unknown = sorted({c for c in text if c > _LAST_OF_PDFLATEX})
+    more = f"% needs XeLaTeX or LuaLaTeX and a font that has {' '.join(unknown)}\n" if unknown else ""
+    return f"% needs \\usepackage{{booktabs}} and \\usepackage{{graphicx}}\n{more}{text}\n"
 
 
 def _latex(text: str) -> str:

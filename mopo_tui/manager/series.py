@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from engine import record
 from mopo_tui.manager import locations
@@ -322,7 +323,7 @@ def _parsed(lines: Sequence[bytes], first: int) -> dict[tuple[str, ...], tuple[F
     """For each set of metrics that rows have, their heads with the lines' numbers, (n, 5), and their values, (n, metrics)."""
     text = b",".join(line for line in lines if line)
     try:
-        rows = json.loads(b"[" + text + b"]")
+        rows = orjson.loads(b"[" + text + b"]")
         if len(rows) != sum(map(bool, lines)) or b"null" in text:
             raise ValueError
         numbers = [number for number, line in enumerate(lines, first) if line]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import record
-from mopo_tui.manager.launcher import THIS_HOST
+from mopo_tui.manager.launcher import lives
 
 HEARTBEAT_MAX_AGE = 90.0  # seconds after which a run on another host counts as gone
 # Below control/: requests of the manager, the engine's answer to one, the lock of a run's supervisor, and the mark of a run that
@@ -117,10 +117,10 @@ def _waits(folder: Path, process: Mapping[str, Any]) -> bool:
 
 def alive(folder: Path, process: Mapping[str, Any]) -> bool:
     """True while the engine of `process` lives, or its supervisor, which is then about to write how it ended."""
-    lives = THIS_HOST.lives(process)
-    if lives is None:
+    engine = lives(process)
+    if engine is None:
         return heartbeat_age(folder) < HEARTBEAT_MAX_AGE
-    return lives or bool(THIS_HOST.lives(supervisor_of(process)))
+    return engine or bool(lives(supervisor_of(process)))
 
 
 def supervisor_of(process: Mapping[str, Any]) -> dict[str, Any]:

@@ -88,7 +88,8 @@ class _Average:
 
     def __init__(self, weight: float) -> None:
         self.weight = weight
-        self._values: Floats = _NONE
+        self._values: Floats = _NONE  # room, of which `_count` are taken; what was handed out stays as it is
+        self._count = 0
         self._sum, self._mass = 0.0, 0.0
         powers = weight ** np.arange(_BLOCK + 1)
         self._decay = powers[1:]
@@ -97,10 +98,15 @@ class _Average:
 
     def of(self, values: Floats) -> Floats:
         """The average of all `values`, of which the first ones are those of the call before."""
-        new = values[len(self._values) :]
-        if len(new):
-            self._values = np.concatenate([self._values, self._go_on(new)])
-        return self._values
+        count = len(values)
+        if count > self._count:
+            if count > len(self._values):  # doubled, so that all together are copied but once or twice
+                room = np.empty(max(count, 2 * self._count))
+                room[: self._count] = self._values[: self._count]
+                self._values = room
+            self._values[self._count : count] = self._go_on(values[self._count :])
+            self._count = count
+        return self._values[:count]
 
     def _go_on(self, new: Floats) -> Floats:
         blocks = -(-len(new) // _BLOCK)
@@ -147,8 +153,12 @@ class Curves:
 
 
 def _same(one: Floats, other: Floats) -> bool:
-    """Bit for bit, so that NaN equals NaN."""
-    return np.array_equal(_bits(one), _bits(other))
+    """Bit for bit, so that NaN equals NaN; where both are the same memory, unread: what was given stays as it is."""
+    return _memory(one) == _memory(other) or np.array_equal(_bits(one), _bits(other))
+
+
+def _memory(values: Floats) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    return values.__array_interface__["data"][0], values.shape, values.strides
 
 
 def _bits(values: Floats) -> Floats:

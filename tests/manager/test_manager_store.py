@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine import record
 from engine.config import BehaviourConfig, DatasetConfig, TrainConfig, from_toml, make
-from mopo_tui.manager import Run, RunNotFound, RunState, Store, StoreError, locations
+from mopo_tui.manager import Run, RunNotFound, RunState, Store, StoreError, launcher, locations
 
 
 def test_new_run_is_queued_and_whole(make_run: Callable[..., Run], store: Store) -> None:
@@ -163,3 +166,23 @@ def test_only_the_launcher_and_its_supervisor_know_processes_of_this_host() -> N
         assert "os.killpg(" not in text or name in children, name
         assert not re.search(r"\bidentity\.|import (start_time|same_process|boot_id|host)\b", text), name
         assert "manager.supervisor" not in text, name
+        default = {"manager/queue.py": 2, "manager/store.py": 2}.get(
+            name, 0
+        )  # imported, and named once: what is used unless told
+        assert text.count("THIS_HOST") == default, name
+
+
+@pytest.mark.parametrize(("alive", "state"), [(True, RunState.RUNNING), (False, RunState.LOST)])
+def test_a_run_computed_elsewhere_is_judged_by_the_place_that_knows_it(
+    make_run: Callable[..., Run], store: Store, monkeypatch: pytest.MonkeyPatch, alive: bool, state: RunState
+) -> None:
+    class Cluster(launcher.ThisHost):
+        def lives(self, process: Mapping[str, Any]) -> bool | None:
+            return alive if process.get("host") == "cluster" else None
+
+    run = make_run()
+    record.write_json(run.folder / record.PROCESS, {"attempt": 1, "host": "cluster", "pid": 1, "start_time": "1"})
+    monkeypatch.setattr(launcher, "PLACES", (launcher.THIS_HOST, Cluster()))
+    when = time.time() - (3600 if alive else 0)  # what its heartbeat would say is the opposite
+    os.utime(run.folder / record.PROCESS, (when, when))
+    assert store.run(run.id).state is state
