@@ -31,27 +31,90 @@ def dense(sizes: tuple[int, ...]) -> int:
     return sum(2 * a * b for a, b in itertools.pairwise(sizes))
 
 
+def prepared(threads: int, shape: str, count: int, starts: int = STARTS, mb2po: bool = False):  # type: ignore[no-untyped-def]
+    """What MOPO's policy stage (or MB2PO's second) works on, the fit left out: compute, generator, `count` rows, agent,
+    batches."""
+    import torch
+
+    import engine.envs  # registers the environments
+    from engine.agents.awac import AWAC
+    from engine.agents.sac import SAC
+    from engine.algorithms.batches import ModelBatches
+    from engine.compute import Compute
+    from engine.config import Awac, Dynamics, Rollout, Sac
+    from engine.dynamics.ensemble import Ensemble, Model, Normaliser
+    from engine.dynamics.rollouts import Roller
+
+    del engine
+    obs, act, _, termination = SHAPES[shape]
+    compute = Compute.choose("cpu", threads)
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(count, 2 * obs + act + 2, generator=generator)
+    rows[:, obs : obs + act].clamp_(-1, 1)
+    rows[:, -1] = 0
+    if termination == "ant":
+        rows[:, 0] = 0.6  # upright
+    agent = AWAC(obs, act, Awac(), compute, generator) if mb2po else SAC(obs, act, Sac(), compute, generator)
+    # A state of the data never ends up outside the guards: the untrained model is asked for small changes.
+    ensemble = Ensemble(obs, act, Dynamics(members=5) if mb2po else Dynamics())
+    parameters = ensemble.initial_parameters(generator)
+    ensemble.layout.views(parameters)["log_variance/bias"].fill_(-8.0)
+    unit = Normaliser(torch.zeros(obs + act), torch.ones(obs + act))
+    model = Model(ensemble, parameters, unit, (0, 1, 2, 3, 4))
+    roller = Roller(agent.networks, model, termination, "max_aleatoric", 1.0, compute)
+    rollout = Rollout(coefficient=1.0, starts=starts, length=LENGTH)
+    return compute, generator, rows, agent, ModelBatches(rows, obs, roller, rollout, BATCH)
+
+
+def work(shape: str, begin: float, seconds: float) -> None:
+    """Epochs of a rollout and its updates, a tenth as large each, at one thread from the moment `begin` on; prints their rate."""
+    import torch
+
+    _, generator, _, agent, batches = prepared(1, shape, 100_000, STARTS // 10)
+    done, end = 0, float("inf")
+    while time.time() < end:
+        with torch.no_grad():
+            batches.begin(1, agent.actor, generator, lambda: None)
+        batches.draw(UPDATES // 10, generator)
+        for i in range(UPDATES // 10):
+            batch = batches.batch(i)
+            agent.update(batch, agent.noise(len(batch), generator))
+        if end == float("inf"):  # the first one compiles
+            assert time.time() < begin, "compiling took longer than was given to it"
+            time.sleep(begin - time.time())
+            end = begin + seconds
+        else:
+            done += 1
+    print(done / (time.time() - begin))
+
+
+def side_by_side(shape: str, seconds: float) -> None:
+    """Throughput of two runs of one thread each over that of one."""
+
+    def rate(count: int) -> float:
+        begin = str(time.time() + 60.0)
+        command = [sys.executable, __file__, "--work", begin, str(seconds), "--shapes", shape]
+        workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+        return sum(float(worker.communicate()[0]) for worker in workers)
+
+    one, two = rate(1), rate(2)
+    print(f"\n{shape}: two runs of one thread each do {two / one:.2f} times the epochs of one")
+
+
 def measure(threads: int, shape: str, rounds: int) -> None:
     import gymnasium
     import numpy as np
     import textbook
     import torch
 
-    import engine.envs  # registers the environments
-    from engine.agents.sac import SAC
-    from engine.algorithms.batches import ModelBatches
     from engine.algorithms.online_sac import snapshot
-    from engine.compute import Compute
-    from engine.config import Dynamics, Rollout, Sac
+    from engine.config import Dynamics
     from engine.data.episodes import pack
-    from engine.dynamics.ensemble import Ensemble, Model, Normaliser
-    from engine.dynamics.rollouts import Roller
     from engine.dynamics.training import DynamicsEpoch, fit
     from engine.evaluation import deterministic, run_episodes
 
-    del engine
     obs, act, env_id, termination = SHAPES[shape]
-    compute = Compute.choose("cpu", threads)
+    compute, generator, rows, agent, batches = prepared(threads, shape, ROWS)
     print(f"\n{shape}, {threads} thread{'s' if threads > 1 else ''}: {compute.gemm} products, "
           f"{'compiled' if compute.compiled else 'not compiled'}, torch {torch.__version__}")  # fmt: skip
 
@@ -75,28 +138,7 @@ def measure(threads: int, shape: str, rounds: int) -> None:
         return min(f[0] for f in found), min(f[1] for f in found)
 
     print(f"{'':<44}{'time':>15}{'rate':>28}{'limit':>9}{'textbook':>9}")
-    generator = torch.Generator().manual_seed(0)
-    width = 2 * obs + act + 2
-    rows = torch.randn(ROWS, width, generator=generator)
-    rows[:, obs : obs + act].clamp_(-1, 1)
-    rows[:, -1] = 0
-    settings, rollout = Sac(), Rollout(coefficient=1.0, starts=STARTS, length=LENGTH)
-    agent = SAC(obs, act, settings, compute, generator)
     theirs_sac = textbook.TextbookSAC(obs, act)
-
-    # A state of the data never ends up outside the guards: the untrained model is asked for small changes.
-    dynamics = Dynamics()
-    ensemble = Ensemble(obs, act, dynamics)
-    parameters = ensemble.initial_parameters(generator)
-    ensemble.layout.views(parameters)["log_variance/bias"].fill_(-8.0)
-    unit = Normaliser(torch.zeros(obs + act), torch.ones(obs + act))
-    roller = Roller(agent.networks, Model(ensemble, parameters, unit, (0, 1, 2, 3, 4)), termination, "max_aleatoric",
-                    1.0, compute)  # fmt: skip
-    starts = rows[:, :obs].clone()
-    if termination == "ant":
-        starts[:, 0] = 0.6  # upright
-        rows[:, 0] = 0.6
-    batches = ModelBatches(rows, obs, roller, rollout, BATCH)
     theirs_model = textbook.TextbookEnsemble(obs, act)
     theirs_rows = textbook.Buffer(ROWS, obs, act)
     parts = {"s": rows[:, :obs], "a": rows[:, obs : obs + act], "r": rows[:, obs + act : obs + act + 1]}
@@ -145,6 +187,26 @@ def measure(threads: int, shape: str, rounds: int) -> None:
                             lambda: (their_rollout(), their_updates(UPDATES)), 1)  # fmt: skip
     report(f"epoch: rollout and {UPDATES} updates", ours, theirs, 1, "epochs",
            moved * (actor + step_flops) + UPDATES * update_flops)  # fmt: skip
+
+    # --- MB2PO's second stage beside the same of MOPO ---
+    _, _, _, awac, their_batches = prepared(threads, shape, 100_000, mb2po=True)
+
+    def awac_updates(n: int) -> None:
+        their_batches.draw(n, generator)
+        for i in range(n):
+            batch = their_batches.batch(i)
+            awac.update(batch, awac.noise(len(batch), generator))
+
+    def stage2_rollout() -> None:
+        with torch.no_grad():
+            their_batches.begin(1, awac.actor, generator, lambda: None)
+
+    stage2, mopo = in_turns(stage2_rollout, our_rollout, 2)
+    print(
+        f"{'a rollout of MB2PO (5 members, a mixture)':<44}{1e3 * stage2:12.4g} ms: {stage2 / mopo:.2f} of MOPO's time"
+    )
+    each, sac = in_turns(lambda: awac_updates(100), lambda: our_updates(100))
+    print(f"{'AWAC update, with drawing its batch':<44}{10 * each:12.4g} ms: {each / sac:.2f} of a SAC update's time")
 
     # --- dynamics: a step, and an epoch of all rows with its data handling ---
     took: list[tuple[int, float]] = []
@@ -245,7 +307,11 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=float, nargs=2, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
+    if wanted.work:
+        work(wanted.shapes[0], *wanted.work)
+        return
     if wanted.here:
         measure(wanted.threads[0], wanted.shapes[0], wanted.rounds)
         return
@@ -254,6 +320,7 @@ def main() -> None:
         for shape in wanted.shapes:
             command = [sys.executable, __file__, "--here", "--threads", str(threads), "--shapes", shape]
             subprocess.run([*command, "--rounds", str(wanted.rounds)], check=True)
+    side_by_side(wanted.shapes[0], 60.0)
 
 
 if __name__ == "__main__":
