@@ -121,19 +121,25 @@ class Ensemble:
             two tensors (members, batch, 1 + obs); log σ² softly clamped to the learned bounds.
         """
         p = self.layout.views(parameters)
-        h = inputs if inputs.dim() == 3 else inputs.expand(self.members, *inputs.shape)
-        for i in range(len(self.settings.hidden)):
-            h = mm(h, p[f"trunk{i}/weight"]) + p[f"trunk{i}/bias"]
-            h = silu(layer_norm(h) if self.settings.layer_norm else h)
-        mean = mm(h, p["mean/weight"]) + p["mean/bias"]
-        weight = p["log_variance/weight"]
-        if self.settings.spectral_norm:
-            weight = weight / largest_singular_value(weight).clamp(min=SMALLEST_NORM)
-        log_variance = mm(h, weight) + p["log_variance/bias"]
+        if inputs.dim() == 3:
+            mean, log_variance = self._outputs(p, inputs)
+        else:  # one member after the other: its layers stay in the processor's cache
+            alone = [{name: view[i] for name, view in p.items() if "/" in name} for i in range(self.members)]
+            mean, log_variance = map(torch.stack, zip(*(self._outputs(one, inputs) for one in alone), strict=True))
         high, low = p["max_log_variance"], p["min_log_variance"]
         log_variance = high - softplus(high - log_variance)
         log_variance = low + softplus(log_variance - low)
         return mean, log_variance
+
+    def _outputs(self, p: dict[str, Tensor], h: Tensor) -> tuple[Tensor, Tensor]:
+        """Both heads before the clamp: of all members, (members, batch, ·), or of the one whose views `p` are, (batch, ·)."""
+        for i in range(len(self.settings.hidden)):
+            h = mm(h, p[f"trunk{i}/weight"]) + p[f"trunk{i}/bias"]
+            h = silu(layer_norm(h) if self.settings.layer_norm else h)
+        weight = p["log_variance/weight"]
+        if self.settings.spectral_norm:
+            weight = weight / largest_singular_value(weight).clamp(min=SMALLEST_NORM)
+        return mm(h, p["mean/weight"]) + p["mean/bias"], mm(h, weight) + p["log_variance/bias"]
 
     def loss(self, parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
         """Σ_i mean[(μ_i − y)² e^(−log σ_i²) + log σ_i²] + Σ ½ wd‖W‖² + 0.01 Σ max log σ² − 0.01 Σ min log σ².

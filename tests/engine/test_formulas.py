@@ -115,6 +115,18 @@ def test_ensemble_loss_and_its_gradient() -> None:
     assert_exact(got_gradient, gradient)
 
 
+@pytest.mark.parametrize("settings", [{}, {"layer_norm": True}, {"spectral_norm": True}])
+def test_one_member_after_the_other_gives_what_all_together_give(settings: dict[str, bool]) -> None:
+    ensemble = Ensemble(5, 2, Dynamics(**settings))
+    generator = torch.Generator().manual_seed(1)
+    parameters = ensemble.initial_parameters(generator)
+    inputs = torch.randn(9, 7, generator=generator)
+    for alone, together in zip(
+        ensemble.forward(parameters, inputs), ensemble.forward(parameters, inputs.expand(7, 9, 7)), strict=True
+    ):
+        torch.testing.assert_close(alone, together, rtol=1e-5, atol=1e-6)
+
+
 def test_the_default_ensemble_is_the_official_one() -> None:
     """Seven members of four layers of 200 swish units, and each layer's decay."""
     ensemble = Ensemble(OBS, ACT, Dynamics())
