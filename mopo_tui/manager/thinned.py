@@ -1,8 +1,8 @@
 """Finished runs as small folders, to be kept with a project or sent to somebody: what lists, panels and comparisons show of them.
 
-Dropped are checkpoints (but the policies, where they are asked for), requests, whatever is about the process, and of run.json who
-owned the run and where its data lay; metrics.jsonl and histograms.jsonl lose rows where they are too long. No number that stays
-is another one than before.
+Dropped are checkpoints (but the policies, where they are asked for), requests, whatever is about the process, who owned the run and
+where its data lay, and the name and system of its host (processor and versions stay); metrics.jsonl and histograms.jsonl lose rows
+where they are too long. No number that stays is another one than before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST_BYTES = 160_000  # of metrics and histograms of one run, unless somebody sa
 POLICIES = ("best.safetensors", "final.safetensors")
 _OF_A_PROCESS = (record.PROCESS, record.EXIT, record.HEARTBEAT)
 _ROWS = (record.METRICS, record.HISTOGRAMS)
-_OF_A_PERSON = ("owner", "paths")  # keys of run.json
+_OF_ONE_PLACE = {record.RUN: ("owner", "paths"), record.ENVIRONMENT: ("host", "platform")}
 _ALL = "all of them"  # the kind of rows that no room is saved with
 
 
@@ -60,8 +60,9 @@ def _write(run: Run, target: Path, most_bytes: int, policies: bool) -> Path:
             plain = file.is_file() and not file.is_symlink() and not file.name.startswith(".")
             if plain and file.name not in (*_OF_A_PROCESS, *_ROWS):
                 shutil.copyfile(file, unfinished / file.name)
-        about = record.read_json(run.folder / record.RUN) or {}
-        record.write_json(unfinished / record.RUN, {k: v for k, v in about.items() if k not in _OF_A_PERSON})
+        for name, dropped in _OF_ONE_PLACE.items():
+            if about := record.read_json(run.folder / name):
+                record.write_json(unfinished / name, {key: value for key, value in about.items() if key not in dropped})
         for name, text in _thinned({name: _lines(run.folder / name) for name in _ROWS}, most_bytes).items():
             (unfinished / name).write_bytes(text)
         if policies:

@@ -44,6 +44,18 @@ def picture(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
 
 
+def test_a_thinned_run_does_not_say_whose_it_was_or_where(finished: Store, tmp_path: Path) -> None:
+    run = next(run for run in finished.runs() if run.state.value == "finished")
+    about, environment = (record.read_json(run.folder / name) or {} for name in (record.RUN, record.ENVIRONMENT))
+    record.write_json(run.folder / record.RUN, {**about, "owner": "ada", "paths": {"data": "/home/ada"}})
+    record.write_json(run.folder / record.ENVIRONMENT, {**environment, "host": "node7", "platform": "Linux-6.1-node"})
+    (small,) = (one for one in written(finished, tmp_path / "small") if one.id == run.id)
+    for name in (record.RUN, record.ENVIRONMENT):
+        text = (small.folder / name).read_text()
+        assert not [word for word in ("ada", "node", str(tmp_path)) if word in text], name
+    assert {"cpu", "versions"} <= set(record.read_json(small.folder / record.ENVIRONMENT) or {})
+
+
 def test_a_thinned_run_is_small_and_compares_as_the_run_does(finished: Store, tmp_path: Path) -> None:
     small = written(finished, tmp_path / "small")
     runs = [run for run in finished.runs() if run.state.value == "finished"]
