@@ -25,7 +25,7 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/.dev
-	$(THREADS) $(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(THREADS) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/.dev
 	@for script in tests/bench/bench_*.py; do echo "$$script"; $(THREADS) $(BIN)/python $$script || exit 1; done

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from for_all import _draws, no_width  # noqa: F401  fixtures of several folders
 
 from engine.config import resolve
 from mopo_tui.manager import Run, Store

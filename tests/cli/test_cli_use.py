@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import itertools
 import json
 import os
 import pty
@@ -20,25 +19,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hoppers import save_policies
 
 from engine import envs, load_policy, record
 from engine.config import resolve
 from engine.evaluation import deterministic, run_episodes
-from engine.policy import Policy
-from engine.use import Refused, opengl
 from mopo_tui.cli.screen import HalfBlocks
 from mopo_tui.manager import Run, Store
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 SCALE = {"min": -20.272305, "max": 3234.3, "origin": "D4RL's constants"}
-
-
-@pytest.fixture(scope="session")
-def _draws() -> None:
-    try:
-        opengl()
-    except Refused as refused:
-        pytest.skip(str(refused))
 
 
 @pytest.fixture
@@ -70,21 +60,12 @@ def mopo(tmp_path: Path, environment: dict[str, str]) -> Command:
     return call
 
 
-def hopper_policy(seed: int) -> Policy:
-    """Weights drawn at random: a hopper that falls after some tens of steps."""
-    rng = np.random.default_rng(seed)
-    sizes = (11, 32, 6)
-    weights = tuple(rng.normal(0, 0.5, pair).astype(np.float32) for pair in itertools.pairwise(sizes))
-    return Policy(weights, tuple(np.zeros(n, dtype=np.float32) for n in sizes[1:]), (-20.0, 2.0), {"seed": seed})
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """A run on hopper-medium with its policies and environment recorded."""
     config = resolve([("test", {"task": "hopper-medium", "preset": "smoke"})]).config
     made = Store.open(tmp_path / "runs").create(config, name="hops")
-    hopper_policy(0).save(made.folder / record.CHECKPOINTS / "final.safetensors")
-    hopper_policy(1).save(made.folder / record.CHECKPOINTS / "best.safetensors")
+    save_policies(made.folder, 0.5)
     about = {
         "environment": {"id": "Hopper-v5", "options": {"healthy_reward": 2.0}},
         "references": {"random": {"return": 17.0}, "scale": SCALE},

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from child_programs import PREAMBLE, TAKE_OVER, spawn
+from for_all import no_width  # noqa: F401  fixtures of several folders
 
 from engine import record
 from engine.config import resolve

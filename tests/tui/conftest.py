@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from for_all import _draws, no_width  # noqa: F401  fixtures of several folders
 from realistic import make_store
 from screen_text import fixed
 from seeds_store import mb2po, mbpo, mopo, seeds_store  # noqa: F401  fixtures of several tests

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hoppers import hopper_policy, save_policies
 from realistic import make_run
 from rich.color import ColorSystem
 from screen_text import check_screen, fixed, settled, text_of, until
@@ -17,8 +17,6 @@ from textual.pilot import Pilot
 
 from engine import envs, load_policy, record
 from engine.evaluation import deterministic, run_episodes
-from engine.policy import Policy
-from engine.use import Refused, opengl
 from mopo_tui.app import MopoApp
 from mopo_tui.manager import Store
 from mopo_tui.player import Frame, News, Player
@@ -31,22 +29,6 @@ RUN = "20260921-141500-hopper-medium-mopo-s0-k3v9"
 SIZES = {"80x24": (80, 24), "120x40": (120, 40)}
 
 
-@pytest.fixture(scope="session")
-def _draws() -> None:
-    try:
-        opengl()
-    except Refused as refused:
-        pytest.skip(str(refused))
-
-
-def hopper_policy(seed: int) -> Policy:
-    """Small weights drawn at random: a hopper that stands nearly still, and falls after some hundred steps."""
-    rng = np.random.default_rng(seed)
-    sizes = (11, 32, 6)
-    weights = tuple(rng.normal(0, 0.05, pair).astype(np.float32) for pair in itertools.pairwise(sizes))
-    return Policy(weights, tuple(np.zeros(n, dtype=np.float32) for n in sizes[1:]), (-20.0, 2.0), {"seed": seed})
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A finished run on hopper-medium without a policy."""
@@ -56,8 +38,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def played(folder: Path) -> Path:
     """The same with two policies."""
-    hopper_policy(0).save(folder / record.CHECKPOINTS / "final.safetensors")
-    hopper_policy(1).save(folder / record.CHECKPOINTS / "best.safetensors")
+    save_policies(folder, 0.05)
     return folder
 
 
@@ -189,7 +170,7 @@ async def test_a_run_without_a_policy_says_so_until_it_has_one(folder: Path) -> 
         screen = await opened(pilot, app)
         await until(pilot, lambda: "has no policy yet" in text_of(app), seconds=30)
         assert screen.player.pid is None
-        hopper_policy(1).save(folder / record.CHECKPOINTS / "best.safetensors")  # as a run has it before its end
+        hopper_policy(1, 0.05).save(folder / record.CHECKPOINTS / "best.safetensors")  # as a run has it before its end
         await pilot.press("r")
         await until(pilot, lambda: "best  return" in text_of(app), seconds=30)
         await until(pilot, lambda: screen._frame is not None)

@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""What tests of several folders begin with; a conftest that imports a name has it."""
 
 from __future__ import annotations
 
@@ -10,3 +10,14 @@ def no_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes of tests side by side are told a width of terminal, which would count for more than that of the test's own."""
     for name in ("COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def _draws() -> None:
+    """Skips what needs pictures where none can be drawn."""
+    from engine.use import Refused, opengl
+
+    try:
+        opengl()
+    except Refused as refused:
+        pytest.skip(str(refused))
