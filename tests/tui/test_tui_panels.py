@@ -12,7 +12,7 @@ from realistic import HALFCHEETAH_REFERENCES
 from seeds_store import read
 
 from engine.tasks import task
-from mopo_tui.manager import Store
+from mopo_tui.manager import RunState, Store
 from mopo_tui.manager.series import RunReader, Series
 from mopo_tui.run_view import Readers, RunView, read_view
 from mopo_tui.widgets.drawing import draw
@@ -153,6 +153,16 @@ def test_a_seed_that_has_nothing_yet_is_not_counted(mopo: Group) -> None:
     waiting = Group([*mopo.members[:2], (mopo.members[2][0], None)], "mopo")
     assert "(n = 2)" in score([waiting]).numbers[0]
     assert len([line for line in score([waiting]).plot.lines if line.behind]) == 2
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_seed_in_the_queue_takes_no_scale_from_those_that_run(mopo: Group, place: int) -> None:
+    members = list(mopo.members)
+    members[place] = (dataclasses.replace(members[place][0], state=RunState.QUEUED), RunView(members[place][0].id))
+    panel = score([Group(members, "mopo")])
+    assert panel.title == "Normalized score"
+    assert panel.plot.right is not None
+    assert panel.plot.references == score([mopo]).plot.references
 
 
 def test_long_runs_are_averaged_on_few_points(mopo: Group) -> None:

@@ -20,12 +20,18 @@ _TRAINING_AXES = ("step", "time")
 
 def score(groups: Sequence[Group], options: Options = DEFAULT) -> Panel:
     """Normalized score; the raw return with its references where the task has no scale."""
-    every = [(run, view) for group in groups for run, view in group.read]
+    every = _begun(groups)
     if every[0][0].job == "behaviour":
         return _training_return(groups, options)
     if all(view.normalized(0.0) is not None for _, view in every):
         return _normalized(groups, options)
     return _raw(groups, options)
+
+
+def _begun(groups: Sequence[Group]) -> list[tuple[Run, RunView]]:
+    """The runs whose references are known; all of them where none are. A seed that waits in the queue has none yet."""
+    every = [(run, view) for group in groups for run, view in group.read]
+    return [(run, view) for run, view in every if view.references] or every
 
 
 def _references(view: RunView, scaled: bool) -> list[Reference]:
@@ -58,7 +64,7 @@ def _published(run: Run, unit: str) -> list[Reference]:
 
 def _normalized(groups: Sequence[Group], options: Options) -> Panel:
     axis = axis_of("score", options)
-    (run, view), stroke = groups[0].read[0], groups[0].stroke
+    (run, view), stroke = _begun(groups)[0], groups[0].stroke
     zero, one = view.normalized(0.0), view.normalized(1.0)
     lines, bands, legend = overlaid(groups, metric_curve("eval/normalized_score", axis), "score", options)
     references = [Reference(100.0, "100"), *_references(view, True), *_published(run, "normalized")]
@@ -88,7 +94,7 @@ def _normalized(groups: Sequence[Group], options: Options) -> Panel:
 
 def _raw(groups: Sequence[Group], options: Options) -> Panel:
     axis = axis_of("score", options)
-    run, view = groups[0].read[0]
+    run, view = _begun(groups)[0]
     lines, bands, legend = overlaid(groups, metric_curve("eval/return", axis), "return", options)
     numbers = newest(groups, "return", "eval/return")
     if len(groups) == 1 and groups[0].single and "eval/progress" in view.series:
