@@ -63,9 +63,7 @@ def judge(folder: Path) -> Verdict:
             if (folder / STOP_REQUEST).exists():
                 return Verdict(RunState.STOPPED, "taken out of the queue before it began")
             # Made and never put into the queue: whoever made it was killed, or has yet to launch it.
-            return Verdict(
-                RunState.QUEUED, "".join(log_tail(folder, 1)) or "made, but not launched: mopo resume does that"
-            )
+            return Verdict(RunState.QUEUED, "".join(log_tail(folder, 1)) or "never launched: mopo resume starts it")
         # What its log says already is why it has not begun: its supervisor came, and could not start it.
         return Verdict(RunState.QUEUED, "".join(log_tail(folder, 1)))
     verdict = _of_attempt(folder, process)

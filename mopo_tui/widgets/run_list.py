@@ -21,6 +21,7 @@ from mopo_tui.widgets.palette import STATES, colour
 from mopo_tui.widgets.scale import number
 from mopo_tui.widgets.words import bar, cut, default_named, headline, short_id, title_of
 
+_NAME = 11  # columns that a row's name keeps beside what tells it apart
 _ROOMY = 50  # columns from which all rows keep the same columns
 Parts = list[tuple[str, str, bool]]  # text, colour's name, bold
 
@@ -50,6 +51,12 @@ class Entry:
         """The run that stands for the row: of its most important state the newest."""
         state = self.row.states[0][0]
         return next(run for run in self.row.runs if run.state is state)
+
+
+def _apart(values: Mapping[str, str], room: int) -> str:
+    """What tells a row from others of its name: with the keys where there is room for them, else the values alone."""
+    whole = ", ".join(f"{key.rsplit('.', 1)[-1]} {value}" for key, value in values.items())
+    return whole if len(whole) <= room else cut(", ".join(values.values()), room)
 
 
 def key_of(row: Row) -> str:
@@ -301,7 +308,7 @@ class RunList(ScrollView, can_focus=True):
             tail = f"{seeds} {what} {'▾' if entry.opened else '▸'}"
         room = max(width - 4 - (len(tail) + 2 if tail else 0), 4)
         name, more = self._names(row, room)
-        shown = f"  {more}" if len(more) > 6 else ""
+        shown = f"  {more}" if more else ""
         gap = " " * max(width - 4 - len(name) - len(shown) - len(tail), 0) if tail else ""
         return [
             self._mark(row.runs),
@@ -317,13 +324,16 @@ class RunList(ScrollView, can_focus=True):
         default = all(default_named(each) for each in row.runs)
         what = run.algorithm if run.job == "train" else run.job
         own = title_of(run) if len(row.runs) == 1 else f"{run.task} {what}"
-        told = ", ".join(f"{key.rsplit('.', 1)[-1]} {value}" for key, value in self._told.get(run.id, {}).items())
-        if default and len(own) > room:  # rather the end of the task than the algorithm, by which rows differ
+        more = _apart(self._told.get(run.id, {}), room // 2)
+        for_name = max(room - len(more) - 2, min(room, _NAME)) if more else room
+        if default and len(own) > for_name:  # rather the end of the task than the algorithm, by which rows differ
             kept = own.removeprefix(run.task)
-            own = f"{cut(run.task, max(room - len(kept), 4))}{kept}"
-        name = cut(own if default else title(row), room)
-        more = told if default or told else own
-        return name, cut(more, max(room - len(name) - 2, 0))
+            own = f"{cut(run.task, max(for_name - len(kept), 4))}{kept}"
+        name = cut(own if default else title(row), for_name)
+        left = room - len(name) - 2
+        if not more and not default and left > 6:
+            more = own
+        return name, cut(more, max(left, 0))
 
     def _seed(self, run: Run, width: int) -> Parts:
         """One seed below its row, in one line."""

@@ -12,6 +12,7 @@ from typing import Any
 from engine import record
 from engine.config import TrainConfig, resolve, to_toml
 from mopo_tui.manager import identity
+from mopo_tui.manager.state import QUEUED_MARK
 
 SEEDS = 5
 _START = 1_790_000_000.0
@@ -67,6 +68,8 @@ def write_run(root: Path, number: int, ending: str, rows: int) -> Path:
     _write(folder / record.RUN, about)
     (folder / record.CONFIG).write_text(to_toml(config))
     if ending == "queued":
+        (folder / QUEUED_MARK).parent.mkdir(exist_ok=True)
+        _write(folder / QUEUED_MARK, {"after": 0})
         return folder
     scale = task != "ant-angle"
     score = 40.0 + 20.0 * math.sin(setting) + 3.0 * math.cos(7.0 * seed)

@@ -19,7 +19,7 @@ from mopo_tui.manager import Run, RunNotFound, RunState, Store, StoreError, laun
 
 def test_new_run_is_queued_and_whole(make_run: Callable[..., Run], store: Store) -> None:
     run = make_run("λ sweep / näher ../x", seed=3)
-    assert (run.state, run.reason) == (RunState.QUEUED, "made, but not launched: mopo resume does that")
+    assert (run.state, run.reason) == (RunState.QUEUED, "never launched: mopo resume starts it")
     assert re.fullmatch(r"\d{8}-\d{6}-ant-angle-mopo-s3-[a-z0-9]{4}", run.id)
     assert run.folder == store.root / run.id
     assert run.name == "λ sweep / näher ../x"

@@ -16,6 +16,7 @@ from engine import record
 from engine.config import TrainConfig, flat, resolve, to_toml
 from engine.tasks import Task, task
 from mopo_tui.manager import identity
+from mopo_tui.manager.state import QUEUED_MARK
 
 START = 1_790_000_000.0
 REFERENCES = {
@@ -72,6 +73,8 @@ def make_run(
     }  # fmt: skip
     record.create_run(folder, about, to_toml(config))
     if ending == "queued":
+        (folder / QUEUED_MARK).parent.mkdir(exist_ok=True)
+        record.write_json(folder / QUEUED_MARK, {"after": 0})
         return folder
     process = {
         "attempt": 1, "pid": os.getpid(), "pgid": os.getpid(), "start_time": identity.start_time(os.getpid()),

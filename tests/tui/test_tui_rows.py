@@ -151,6 +151,28 @@ async def test_rows_of_one_name_say_what_tells_them_apart(tmp_path: Path) -> Non
         assert "ant-angle mopo s0  length 10" in text
 
 
+async def test_a_long_name_gives_way_to_what_tells_rows_apart(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    for i, penalty in enumerate(("reward", "bellman")):
+        for seed in (0, 1):
+            make_run(
+                root, f"20260921-10000{i}-halfcheetah-medium-replay-mopo-s{seed}-aaa{i}{seed}", until=0.05, ending="killed",
+                task_name="halfcheetah-medium-replay", seed=seed, settings={"rollout.penalty": penalty},
+            )  # fmt: skip
+    app = fixed(MopoApp(Store.open(root)))
+    async with app.run_test(size=WIDE) as pilot:
+        await settled(pilot, app)
+        assert [line.split()[1:4] for line in lines_of(app)[:4:2]] == [
+            ["half…", "mopo", "bellman"],
+            ["halfc…", "mopo", "reward"],
+        ]
+    async with fixed(MopoApp(Store.open(root))).run_test(size=(200, 50)) as pilot:
+        await settled(pilot, pilot.app)  # type: ignore[arg-type]
+        text = text_of(pilot.app)
+        assert "mopo  penalty bellman" in text
+        assert "mopo  penalty reward" in text
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(-1, "0 s"), (48.2, "48 s"), (59.6, "1 min"), (750, "12 min"), (3575, "1.0 h"), (5400, "1.5 h"), (1e5, "28 h")],
