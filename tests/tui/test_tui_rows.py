@@ -163,8 +163,8 @@ async def test_a_long_name_gives_way_to_what_tells_rows_apart(tmp_path: Path) ->
     async with app.run_test(size=WIDE) as pilot:
         await settled(pilot, app)
         assert [line.split()[1:4] for line in lines_of(app)[:4:2]] == [
-            ["half…", "mopo", "bellman"],
-            ["halfc…", "mopo", "reward"],
+            ["halfchee…", "mopo", "bellman"],
+            ["halfcheet…", "mopo", "reward"],
         ]
     async with fixed(MopoApp(Store.open(root))).run_test(size=(200, 50)) as pilot:
         await settled(pilot, pilot.app)  # type: ignore[arg-type]
