@@ -53,7 +53,7 @@ def p95(values: list[float]) -> float:
 def past(root: Path) -> None:
     """Runs of an hour ago: an index keeps only what has settled."""
     when = time.time() - 3600.0
-    for path in [*root.glob("*/*"), *root.glob("*")]:
+    for path in sorted(root.rglob("*"), reverse=True):
         os.utime(path, (when, when))
 
 

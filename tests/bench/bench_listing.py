@@ -45,7 +45,7 @@ def main() -> None:
         root = Path(place) / "runs"
         write_store(root, RUNS)
         past = time.time() - 3600.0  # as runs of yesterday: an index keeps only what has settled
-        for path in root.glob("*/*"):
+        for path in root.rglob("*"):
             os.utime(path, (past, past))
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its byte code
         environment = {**os.environ, "MOPO_RUNS": str(root), "MOPO_DATA": place}

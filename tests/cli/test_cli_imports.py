@@ -50,7 +50,7 @@ def test_quick_commands_load_nothing_heavy(tmp_path: Path, arguments: list[str])
 
 def test_a_listing_loads_what_it_shows_and_no_more(tmp_path: Path) -> None:
     write_store(tmp_path / "runs", 6, rows=2)
-    for path in (tmp_path / "runs").glob("*/*"):
+    for path in (tmp_path / "runs").rglob("*"):
         os.utime(path, (1.79e9, 1.79e9))
     loaded(tmp_path, "ls")  # makes the index
     modules = loaded(tmp_path, "ls", "--state", "finished")

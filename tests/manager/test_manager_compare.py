@@ -166,7 +166,7 @@ def test_runs_that_do_not_count_are_named_with_the_reason(finish: Finish, store:
     assert again[0].id in group.runs  # of two runs of a seed the newer one
     reasons = {entry.id: entry.left_out for entry in comparison.runs}
     assert reasons[runs[0].id] == f"seed 0 again: {again[0].id} is newer"
-    assert reasons[waiting.id] == "queued"
+    assert reasons[waiting.id] == "queued: never launched: mopo resume starts it"
     assert reasons[failed.id] == "failed: no memory [2J"
     assert group.left_out == (runs[0].id, waiting.id, failed.id)
     assert group.final is not None

@@ -36,7 +36,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def settle(root: Path) -> None:
     """Runs of an hour ago."""
     past = time.time() - HOUR
-    for path in [*root.glob("*/*"), *root.glob("*")]:
+    for path in sorted(root.rglob("*"), reverse=True):
         os.utime(path, (past, past))
 
 
