@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mopo_tui.manager.series import Floats
 
 _METADATA: dict[str, dict[str, Any]] = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
+_ENTRY = 0.17  # inches of an entry of a legend below its chart
 _LABELLED = 8  # lines up to which a small chart has a legend
 _DASHES = ("-", "--", "-.", ":")
 _REFERENCES = {"random": ":", "do_nothing": "-.", "batch_mean": (0, (1, 3)), "batch_best": (0, (6, 3))}
@@ -56,7 +57,10 @@ def picture(comparison: Comparison, suffix: str) -> bytes:
     import matplotlib
 
     with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = _figure(7.2, 3.4 * len(comparison.tasks))
+        entries = sum(
+            len(task.letters) + (len(task.references) if task.unit == "return" else 0) for task in comparison.tasks
+        )
+        figure = _figure(7.2, 3.2 * len(comparison.tasks) + _ENTRY * entries)
         rows = figure.subplots(len(comparison.tasks), 1, squeeze=False)[:, 0]
         folders = {entry.id: Path(entry.folder) for entry in comparison.runs}
         for axes, task in zip(rows, comparison.tasks, strict=True):
@@ -71,6 +75,8 @@ def inline(comparison: Comparison) -> str:
 
 
 def _task(axes: Axes, task: TaskScores, folders: Mapping[str, Path]) -> None:
+    from matplotlib.ticker import EngFormatter
+
     drawn = 0
     for letter in task.letters:
         group = next(group for group in task.groups if group.letter == letter)
@@ -84,10 +90,12 @@ def _task(axes: Axes, task: TaskScores, folders: Mapping[str, Path]) -> None:
             label = _words(name.replace("_", " "))
             axes.axhline(value, color=colour("faint", dark=False), linewidth=0.9, linestyle=dashes, label=label)
     axes.set_title(f"{_words(task.task)}: mean of the seeds, and their range")
-    axes.set_xlabel("policy updates")
+    axes.set_xlabel("policy updates", loc="right")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_ylabel("normalized score (%)" if task.unit == "%" else "return in the real environment")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        # Below: a setting's label may be as long as the axes are wide.
+        axes.legend(frameon=False, fontsize=7.5, loc="upper left", bbox_to_anchor=(0.0, -0.14))
 
 
 def _group(axes: Axes, group: Group, curves: Sequence[tuple[Floats, Floats]], number: int) -> None:
