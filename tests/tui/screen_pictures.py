@@ -49,6 +49,8 @@ SCREENS: dict[str, tuple[str, ...]] = {
 DOTS = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))
 BRAILLE, UPPER_HALF = 0x2800, "▀"
 
+OF_OWN_STORES = ("new-run", "queue")  # screens that a store which is only looked at does not have
+
 
 def cells(row: Iterator[Segment]) -> Iterator[tuple[str, Segment]]:
     for segment in row:
@@ -108,8 +110,8 @@ def main() -> None:
     parser.add_argument("--screens", nargs="+", choices=list(SCREENS), default=list(SCREENS))
     wanted = parser.parse_args()
     wanted.folder.mkdir(parents=True, exist_ok=True)
-    store = Store.open(wanted.store, read_only=True)
     for name in wanted.screens:
+        store = Store.open(wanted.store, read_only=name not in OF_OWN_STORES)
         if name.startswith("compare") and len(store.runs()) < 2:
             print(f"{name}: needs two runs")
             continue

@@ -152,3 +152,19 @@ def test_where_the_runs_lie_and_what_is_said_without_any(tmp_path: Path, monkeyp
     with pytest.raises(RunNotFound, match="no finished runs come with this copy"):
         command.demo()
     assert [path.name for path in (tmp_path / "nowhere").iterdir()] == ["README.md"]
+
+
+def test_the_runs_that_ship_are_finished_small_and_of_nobody() -> None:
+    folder = ROOT / "runs" / "reference"
+    runs = Store.open(folder, read_only=True).runs()
+    assert runs
+    assert {run.state.value for run in runs} == {"finished"}
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 12_000_000
+    for run in runs:
+        about, environment = (record.read_json(run.folder / name) or {} for name in (record.RUN, record.ENVIRONMENT))
+        assert not {"owner", "paths"} & set(about), run.id
+        assert not {"host", "platform"} & set(environment), run.id
+        assert environment["git_commit"]
+        assert environment["dataset"]["fingerprint"]
+        assert run.result is not None
+        assert run.result["final"]["episodes"] == 100
