@@ -11,9 +11,8 @@ from mopo_tui.manager import Store
 
 
 def test_a_run_of_two_stages_shows_both_and_what_the_gate_said(
-    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)  # a terminal's width, which this output has not
     folder = write_run(store.root, 5, "finished", 20)
     result = record.read_json(folder / record.RESULT)
     assert result is not None
