@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: run test format lint types contracts pytest bench clean
+.PHONY: run test format lint types contracts pytest bench results clean
 
 run: $(VENV)/.run
 	$(BIN)/mopo run --task ant-angle --preset quick
@@ -29,6 +29,9 @@ pytest: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@for script in tests/bench/bench_*.py; do echo "$$script"; $(THREADS) $(BIN)/python $$script || exit 1; done
+
+results: $(VENV)/.dev
+	$(BIN)/python runs/results.py
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mopo-tui needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }

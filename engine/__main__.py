@@ -21,7 +21,7 @@ from engine.config import (
     TrainConfig,
     from_toml,
 )
-from engine.control import CheckpointError, Diverged, Stopped, StopRequests
+from engine.control import CheckpointError, CompileError, Diverged, Stopped, StopRequests
 from engine.record import CONFIG, ENVIRONMENT, EXTENSION, RUN, Recorder, read_json
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _guarded(config: Config, data_root: Path, recorder: Recorder) -> int:
     except Unavailable as error:
         _say(recorder, "failed", str(error))
         return UNAVAILABLE
-    except (Diverged, CheckpointError) as error:
+    except (Diverged, CheckpointError, CompileError) as error:
         _say(recorder, "failed", str(error))
         return FAILED
     except OSError as error:

@@ -10,8 +10,6 @@ and faster; everywhere else `mm` is torch's own product.
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,6 +17,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from engine import compiling
 
 ROUTES = ("stock", "onednn")
 # Turns of the probe, and the share of the stock route's time that another one may take at most.
@@ -141,7 +141,7 @@ class Compute:
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` compiled whole, or as it is where this run does not compile."""
-        return torch.compile(function, fullgraph=True, dynamic=False) if self.compiled else function
+        return compiling.whole(function) if self.compiled else function
 
     def record(self) -> dict[str, object]:
         return asdict(self)
@@ -149,11 +149,11 @@ class Compute:
 
 def can_compile() -> bool:
     """Whether torch.compile works here, tried on a small function: it needs a C++ compiler, and that compiler Python's headers."""
-    if shutil.which(os.environ.get("CXX", "g++")) is None:
+    if compiling.compiler() is None:
         return False
     x = torch.arange(64.0)
     try:
-        doubled: Tensor = torch.compile(lambda t: torch.relu(t) * 2, fullgraph=True)(x)
+        doubled: Tensor = compiling.whole(lambda t: torch.relu(t) * 2)(x)
     except Exception as error:  # inductor raises many kinds; each means the same here
         print(f"torch.compile does not work here, so updates run uncompiled: {str(error).splitlines()[0]}", flush=True)
         return False

@@ -30,6 +30,10 @@ class CheckpointError(ValueError):
     """A run that cannot go on: its checkpoint is damaged, or belongs to other data; one clear line."""
 
 
+class CompileError(RuntimeError):
+    """A step of the training does not compile; the message is one clear line."""
+
+
 class StopRequests:
     """Call it often: raises `Stopped` once SIGTERM, SIGINT or control/stop has come; while control/pause is there it does not
     return, and control/paused says so. The files are looked for twice a second.

@@ -79,6 +79,7 @@ class Group:
         started: how many runs of it were started, of which those in `runs` count.
         left_out: the ids of those that do not count; their entries say why.
         final, mean_last_10, best, progress: over the runs that count, in the unit of its task; progress is a return.
+        trend: how much the curves still change over their last third, in the unit of its task.
         stages: the same of MB2PO's two stages; `recommended` counts which one the runs took.
         wall_s, speed: means over the runs that count: seconds, and policy updates per second.
         measures: by metric; `gap` and `gap_penalised` are the model's discounted return less the real one.
@@ -104,6 +105,7 @@ class Group:
     mean_last_10: Summary | None = None
     best: Summary | None = None
     progress: Summary | None = None
+    trend: Summary | None = None
     stages: dict[str, Summary] = field(default_factory=dict)
 
 

@@ -92,6 +92,13 @@ def _task_scores(name: str, groups: Sequence[Sequence[Seed]], by: str) -> TaskSc
         known = [each for each in found if each is not None]
         return summarise(known) if known else None
 
+    def trend(seed: Seed) -> float | None:
+        found = seed.trend()
+        if found is None or unit == "return":
+            return found
+        zero, one = (normalized_score(each, seed.environment) for each in (0.0, 1.0))
+        return None if zero is None or one is None else found * (one - zero)
+
     finals = [[v for seed in group if (v := value(seed, seed.final)) is not None] for group in counted]
     scored = []
     for one, group in zip(made, counted, strict=True):
@@ -102,6 +109,7 @@ def _task_scores(name: str, groups: Sequence[Sequence[Seed]], by: str) -> TaskSc
                 final=summary([value(seed, seed.final) for seed in group]),
                 mean_last_10=summary([value(seed, seed.mean_last_10) for seed in group]),
                 best=summary([value(seed, seed.best) for seed in group]),
+                trend=summary([trend(seed) for seed in group]),
                 progress=summary([seed.final.progress if seed.final else None for seed in group]),
                 stages={
                     stage: found

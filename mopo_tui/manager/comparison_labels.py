@@ -16,17 +16,21 @@ _NAMED_FIRST = ("algorithm", "preset")  # a group's label says these without the
 
 
 def labels_of(groups: Sequence[Sequence[Seed]], settings: Sequence[Difference]) -> list[str]:
-    """What sets each group apart, in a few words: its algorithm, its values of what differs, and where that is not enough the data,
-    environment, versions or constants."""
-    rows = [row for row in settings if row.key not in _NAMED_FIRST]
-    tails = Counter(row.key.rpartition(".")[2] for row in rows)
+    """What sets each group apart, in a few words: its algorithm, its values of what differs between groups of that algorithm, and
+    where that is not enough the data, environment, versions or constants."""
     several = {row.key for row in settings}
+    names = [
+        " ".join([run.algorithm or run.job, *([run.preset] if "preset" in several and run.preset else [])])
+        for run in (group[0].run for group in groups)
+    ]
     labels = []
-    for i, group in enumerate(groups):
-        run = group[0].run
-        words = [run.algorithm or run.job]
-        if "preset" in several and run.preset:
-            words.append(run.preset)
+    for i, name in enumerate(names):
+        same = [j for j, other in enumerate(names) if other == name]
+        rows = [
+            row for row in settings if row.key not in _NAMED_FIRST and any(row.values[j] != row.values[i] for j in same)
+        ]
+        tails = Counter(row.key.rpartition(".")[2] for row in rows)
+        words = [name]
         for row in rows[:_LABEL_KEYS]:
             if row.values[i] is not None:
                 tail = row.key.rpartition(".")[2]

@@ -79,6 +79,22 @@ class Seed:
         """A metric's last finite value, and the mean of its last ten; None where it has none."""
         return _last_values(self.reader.series(name).value)
 
+    def trend(self) -> float | None:
+        """How much the return still changes: along the line fitted to the evaluations in the last third of the policy's updates,
+        from that third's beginning to its end; None below three such evaluations."""
+        import numpy as np
+
+        returns = self.reader.series("eval/return")
+        x, y = np.asarray(returns.update, dtype=np.float64), returns.value
+        known = np.isfinite(x) & np.isfinite(y)
+        x, y = x[known], y[known]
+        if not len(x):
+            return None
+        third = x.max() / 3
+        late = x > 2 * third
+        x, y = x[late] - x[late].mean(), y[late]
+        return float(third * (x * y).sum() / (x * x).sum()) if len(np.unique(x)) > 2 else None
+
     def gap(self, estimate: str) -> tuple[float, float] | None:
         """The same of an estimate of the model less the real discounted return, where both were measured at one step."""
         import numpy as np

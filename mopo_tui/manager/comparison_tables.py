@@ -102,15 +102,16 @@ def _beside(task: TaskScores) -> Section:
         *(["recommended"] if stages else []),
         *(["progress"] if progress else []),
     ]
-    columns += ["time", "updates/s"]
+    columns += ["trend", "time", "updates/s"]
     rows = []
     for group in task.groups:
         row = [group.letter, _interval(group.final.mean_interval if group.final else None)]
         row += [_spread(group.stages.get(stage)) for stage in stages]
         row += [", ".join(f"{name} {count}×" for name, count in group.recommended.items()) or "–"] if stages else []
         row += [_spread(group.progress)] if progress else []
-        rows.append([*row, duration(group.wall_s), number(group.speed, 0)])
-    return Section(columns=columns, rows=rows, left=frozenset({""}))
+        rows.append([*row, _spread(group.trend, signed=True), duration(group.wall_s), number(group.speed, 0)])
+    notes = ["trend: change along a line through the evaluations of the last third: does the curve still rise?"]
+    return Section(columns=columns, rows=rows, left=frozenset({""}), notes=notes)
 
 
 def _by(task: TaskScores, by: str, wide: bool, *, last: bool) -> Section:
@@ -214,10 +215,10 @@ def _value(summary: Summary | None, name: str = "mean") -> str:
     return "–" if summary is None else f"{getattr(summary, name):.1f}"
 
 
-def _spread(summary: Summary | None) -> str:
+def _spread(summary: Summary | None, *, signed: bool = False) -> str:
     if summary is None:
         return "–"
-    return f"{summary.mean:.1f}" + (f" ± {summary.std:.1f}" if summary.std is not None else "")
+    return f"{summary.mean:{'+' if signed else ''}.1f}" + (f" ± {summary.std:.1f}" if summary.std is not None else "")
 
 
 def _interval(found: Interval | None, digits: int = 1) -> str:

@@ -152,6 +152,37 @@ def test_seeds_of_a_setting_are_one_group(finish: Finish, store: Store) -> None:
     assert {entry.group for entry in comparison.runs if entry.id in first.runs} == {"A"}
 
 
+def test_a_label_says_what_tells_groups_of_one_algorithm_apart(finish: Finish, store: Store) -> None:
+    half = finish(1.0, task=CHEETAH)
+    two = finish(1.0, task=CHEETAH, **{"rollout.coefficient": 2.0})
+    other = finish(1.0, task=CHEETAH, algorithm="awac", **{"policy.epochs": 7})
+    (task,) = compare([half, two, other]).tasks
+    assert {group.label for group in task.groups} == {"mopo coefficient=0.5", "mopo coefficient=2", "awac"}
+    (task,) = compare([half, other]).tasks
+    assert {group.label for group in task.groups} == {"mopo", "awac"}
+
+
+def test_a_trend_is_the_change_over_the_last_third(finish: Finish, store: Store) -> None:
+    runs = cheetahs(finish, store, [100.0, 200.0])
+    (task,) = compare(runs).tasks
+    (group,) = task.groups
+    assert group.trend is not None
+    # Evaluations of return i at update i, 0 to 11: a third is 11 / 3 of them, over which the return rises as much.
+    assert group.trend.mean == pytest.approx(100 * 11 / 3 / 12415.178953)
+    assert group.trend.std == pytest.approx(0.0)
+
+    recorder = Recorder(runs[0].folder, echo=lambda _: None)
+    recorder.stage = "policy"
+    for update, value in ((12, 50.0), (13, 1.0), (14, 1.0), (15, 50.0)):  # of 15: 11 to 15 are the last third
+        recorder.step = recorder.update = update
+        recorder.metrics({"eval/return": value})
+    (task,) = compare([store.run(runs[0].id)]).tasks
+    assert task.groups[0].trend is not None
+    x, y = [-2.0, -1.0, 0.0, 1.0, 2.0], [11.0, 50.0, 1.0, 1.0, 50.0]
+    slope = sum(a * b for a, b in zip(x, y, strict=True)) / 10
+    assert task.groups[0].trend.mean == pytest.approx(5 * slope * 100 / 12415.178953)
+
+
 def test_runs_that_do_not_count_are_named_with_the_reason(finish: Finish, store: Store, make_run: Any) -> None:
     runs = cheetahs(finish, store, [100.0, 200.0])
     again = cheetahs(finish, store, [900.0])
