@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: run test format lint types contracts pytest bench results clean
+.PHONY: run test test-long format lint types contracts pytest bench results clean
 
 run: $(VENV)/.run
 	$(BIN)/mopo run --task ant-angle --preset quick
@@ -26,6 +26,9 @@ contracts: $(VENV)/.dev
 
 pytest: $(VENV)/.dev
 	$(THREADS) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test-long: $(VENV)/.dev
+	LONG_TESTS=1 $(MAKE) pytest
 
 bench: $(VENV)/.dev
 	@for script in tests/bench/bench_*.py; do echo "$$script"; $(THREADS) $(BIN)/python $$script || exit 1; done

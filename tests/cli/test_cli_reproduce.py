@@ -137,11 +137,12 @@ def test_what_cannot_be_reproduced_is_one_line(mopo: Command, store: Store) -> N
 
 SMALL = ("--task", CHEETAH, "--preset", "smoke", "--threads", "1", "--set", "dataset.size=1000")
 SHORT = ("--set", "policy.updates_per_epoch=20", "--set", "evaluation.calibration=false")
+NETWORKS = ("--set", "dynamics.hidden=[16, 16, 16, 16]", "--set", "sac.hidden=[16, 16]")
 
 
 def test_a_real_run_is_the_same_again(mopo: Command, store: Store) -> None:
     """On this machine and from this checkout: every value, and after the first epoch alone, too."""
-    first = mopo("run", *SMALL, *SHORT, "--name", "first", OMP_NUM_THREADS="1")
+    first = mopo("run", *SMALL, *SHORT, *NETWORKS, "--name", "first", OMP_NUM_THREADS="1")
     assert first.returncode == 0, first.stdout + first.stderr
     done = mopo("reproduce", "first", "--json", OMP_NUM_THREADS="1")
     found = json.loads(done.stdout)

@@ -30,6 +30,12 @@ def smoke(**overrides: object) -> TrainConfig:
     return resolve([("test", values)]).config
 
 
+def small(**overrides: object) -> TrainConfig:
+    """The same with networks so small that a run takes little more than its processes and its episodes."""
+    networks = {"dynamics.hidden": (16,) * 4, "sac.hidden": (16, 16), "awac.hidden": (16, 16)}
+    return smoke(**{**networks, **overrides})
+
+
 def start(home: Path, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "engine", str(folder)],

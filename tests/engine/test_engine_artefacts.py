@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_process import new_run, smoke, start
+from engine_process import new_run, small, start
 from test_engine_resume import config, killed, learnt, scores
 
 from engine.algorithms.alerts import Watch
@@ -25,7 +25,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny(**more: object) -> TrainConfig:
-    return smoke(**{"dataset.size": 3000, "policy.epochs": 2, "evaluation.calibration": False, **more})
+    return small(**{"dataset.size": 3000, "policy.epochs": 2, "evaluation.calibration": False, **more})
 
 
 def events(folder: Path, kind: str) -> list[str]:

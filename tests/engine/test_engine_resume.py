@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
-from engine_process import new_run, smoke, start, wait_for
+from engine_process import new_run, small, start, wait_for
 
 from engine.config import TrainConfig
 from engine.record import EVENTS, HISTOGRAMS, METRICS, read_json, read_rows
 
 
 def config(**more: object) -> TrainConfig:
-    return smoke(
+    return small(
         **{
             "dataset.size": 6000,
             "dynamics.max_epochs": 4,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_process import new_run, smoke, start
+from engine_process import new_run, small, start
 
 from engine import load_policy
 from engine.config import ConfigError, resolve
@@ -20,7 +20,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def finished(home: Path, folder: Path, **more: object) -> dict[str, object]:
-    process = start(home, new_run(home, folder, smoke(algorithm="mb2po", **more)))
+    process = start(home, new_run(home, folder, small(algorithm="mb2po", **more)))
     output, _ = process.communicate(timeout=180)
     assert process.returncode == 0, output
     result = read_json(folder / "result.json")
@@ -182,7 +182,7 @@ def test_mopo_with_every_refinement_at_once(home: Path, tmp_path: Path) -> None:
         "dynamics.layer_norm": True,
         "dynamics.normalise_targets": True,
     }
-    folder = new_run(home, tmp_path / "run", smoke(**refinements))
+    folder = new_run(home, tmp_path / "run", small(**refinements))
     process = start(home, folder)
     output, _ = process.communicate(timeout=180)
     assert process.returncode == 0, output
@@ -192,6 +192,6 @@ def test_mopo_with_every_refinement_at_once(home: Path, tmp_path: Path) -> None:
     assert "eval/model_return_penalised" not in values
     assert values["rollout/penalty"] == [0.0] * 3  # it comes off the targets
     assert all(0 < share < 1 for share in values["rollout/cut_fraction"])
-    again = new_run(home, tmp_path / "again", smoke(**refinements))  # with the ensemble that the first one left
+    again = new_run(home, tmp_path / "again", small(**refinements))  # with the ensemble that the first one left
     assert start(home, again).wait(timeout=180) == 0
     assert metrics_of(again, "policy")["policy/q"] == values["policy/q"]

@@ -14,6 +14,7 @@ from test_data_d4rl import rollout, store
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--preset", "smoke", "--threads", "1", "--set", "dataset.size=2000", "--set", "policy.epochs=1")
+SMALL += ("--set", "dynamics.hidden=[16, 16, 16, 16]", "--set", "sac.hidden=[16, 16]")
 
 
 def example(name: str) -> str:

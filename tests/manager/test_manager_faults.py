@@ -1,4 +1,4 @@
-"""What may go wrong around a run: clocks set back, a full disk, supervisors that die first, six real runs shot at."""
+"""What may go wrong around a run: clocks set back, a full disk, supervisors that die first, real runs shot at."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from amount import amount
 
 from engine import record
 from engine.config import resolve
 from mopo_tui.manager import Run, RunState, Store, StoreError, identity
 from mopo_tui.manager.experiment import Description, plan
 from mopo_tui.manager.launcher import ThisHost
+
+RUNS = amount(4, 6)
 
 
 def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
@@ -142,7 +145,7 @@ def test_a_full_disk_at_launch_leaves_no_half_made_folder(small_disk: Path) -> N
 # --- real runs --------------------------------------------------------------------------------------------------------------------
 
 
-def test_six_real_runs_under_random_kills_of_their_supervisors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_runs_under_random_kills_of_their_supervisors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOPO_DATA", str(tmp_path / "shared"))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
@@ -171,7 +174,7 @@ def test_six_real_runs_under_random_kills_of_their_supervisors(tmp_path: Path, m
     }
     Store.open(tmp_path / "runs").queue.set_slots(2)
     store = Store(tmp_path / "runs", Shooting())
-    runs = store.create_all(plan(Description(seeds=tuple(range(6))), [("test", values)]))
+    runs = store.create_all(plan(Description(seeds=tuple(range(RUNS))), [("test", values)]))
     store.enqueue(runs)
     killed: set[int] = set()
     end = time.monotonic() + 300
@@ -188,7 +191,7 @@ def test_six_real_runs_under_random_kills_of_their_supervisors(tmp_path: Path, m
                 killed.add(pid)
         time.sleep(0.2)
     done = [store.run(run.id) for run in runs]
-    assert [(run.state, run.reason) for run in done] == [(RunState.FINISHED, "")] * 6
+    assert [(run.state, run.reason) for run in done] == [(RunState.FINISHED, "")] * RUNS
     print(f"{len(killed)} supervisors killed at work, {shot} on their way")
     assert killed or shot
     for run in done:

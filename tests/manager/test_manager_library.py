@@ -16,7 +16,7 @@ EXAMPLE = Path(__file__).with_name("library_example.py")
 def test_the_worked_example_runs(tmp_path: Path) -> None:
     """Two seeds launched, followed and compared by a program of twenty lines; made shorter here."""
     text = EXAMPLE.read_text()
-    short = '"preset": "smoke", "dataset.size": 1000, "policy.epochs": 2, "evaluation.calibration": False'
+    short = '"preset": "smoke", "dataset.size": 1000, "policy.epochs": 2, "evaluation.calibration": False, "sac.hidden": (16, 16)'
     assert '"preset": "smoke"' in text
     (tmp_path / "example.py").write_text(text.replace('"preset": "smoke"', short))
     places = {"MOPO_RUNS": str(tmp_path / "runs"), "MOPO_DATA": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
