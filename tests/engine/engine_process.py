@@ -31,9 +31,9 @@ def smoke(**overrides: object) -> TrainConfig:
 
 
 def small(**overrides: object) -> TrainConfig:
-    """The same with networks so small that a run takes little more than its processes and its episodes."""
-    networks = {"dynamics.hidden": (16,) * 4, "sac.hidden": (16, 16), "awac.hidden": (16, 16)}
-    return smoke(**{**networks, **overrides})
+    """A hopper that soon falls, with networks so small that a run takes little more than its processes."""
+    values = {"task": "hopper-medium-replay", "sac.hidden": (16, 16), "awac.hidden": (16, 16)}
+    return smoke(**{**values, "dynamics.hidden": (16,) * 4, **overrides})
 
 
 def start(home: Path, folder: Path) -> subprocess.Popen[str]:

@@ -52,7 +52,7 @@ def test_both_stages_are_run_scored_and_kept(home: Path, tmp_path: Path) -> None
     assert np.array_equal(final.weights[0], Policy.load(kept[str(recommended)]).weights[0])
     assert not np.array_equal(Policy.load(kept["stage1"]).weights[0], Policy.load(kept["stage2"]).weights[0])
     assert final.components == 5
-    assert load_policy(folder)(np.zeros(17)).shape == (6,)
+    assert load_policy(folder)(np.zeros(11)).shape == (3,)
     first, second = metrics_of(folder, "policy"), metrics_of(folder, "finetune")
     for values in (first, second):
         assert {"policy/weight_clipped", "policy/weight", "policy/entropy", "eval/return"} <= set(values)
@@ -104,7 +104,7 @@ def test_a_shut_gate_ends_with_stage_one_and_fits_no_model(home: Path, tmp_path:
 def test_the_papers_gate_on_a_task_of_ones_own_falls_to_auto_and_says_so(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = home / "data" / "datasets" / "mopo" / "halfcheetah-medium-replay"
+    source = home / "data" / "datasets" / "mopo" / "hopper-medium-replay"
     if not source.exists():
         finished(home, tmp_path / "first", **{"mb2po.enter": "never"})
     minari = next((home / "minari").rglob("main_data.hdf5"))
@@ -124,7 +124,7 @@ def test_the_papers_gate_on_a_task_of_ones_own_falls_to_auto_and_says_so(
         for name, values in rows.items():
             f[name] = values
     (tmp_path / "tasks.toml").write_text(
-        '[mine]\nlike = "halfcheetah-medium"\ndataset = "own.hdf5"\nenvironment = "HalfCheetah-v5"\n'
+        '[mine]\nlike = "hopper-medium"\ndataset = "own.hdf5"\nenvironment = "Hopper-v5"\n'
     )
     monkeypatch.setenv("MOPO_TASKS", str(tmp_path / "tasks.toml"))
     folder = tmp_path / "run"
