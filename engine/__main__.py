@@ -153,7 +153,7 @@ def _train(config: TrainConfig, data_root: Path, recorder: Recorder, stop: StopR
     if dataset is None:
         progress.begin("data", _what(data))
         dataset = prepare(data, data_root, progress.of_data, stop, compute.threads)
-        seconds["data"] = time.perf_counter() - begun
+        seconds["data"] = time.perf_counter() - recorder.paused - begun
     _record_environment(recorder, {**describe(compute), **describe_data(dataset)})
     _record_dataset(recorder, dataset)
     epochs = max(config.policy.epochs, int((read_json(recorder.folder / EXTENSION) or {}).get("epochs") or 0))

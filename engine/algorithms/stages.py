@@ -148,6 +148,10 @@ class Training:
         self.recorder.event("resumed", f"going on after epoch {about['epoch']} of stage {about['stage']}")
         return saved
 
+    def clock(self) -> float:
+        """Seconds of work on a clock of its own: while the run is paused it stands still."""
+        return time.perf_counter() - self.recorder.paused
+
     def world(self) -> dict[str, Any]:
         """Id and options of the environment in which policies are evaluated."""
         about: dict[str, Any] = describe_data(self.dataset)["environment"]
@@ -164,7 +168,7 @@ class Training:
             "environment": self.world(),
             "evaluations": self.evaluations,
             "seconds": self.seconds,
-            "wall_s": time.perf_counter() - self.begun,
+            "wall_s": self.clock() - self.begun,
             "data_p95": self.data_p95,
             **more,
         }
@@ -255,7 +259,7 @@ def shared_ensemble(t: Training, own: Path) -> Saved:
 
 def fit_ensemble(t: Training, own: Path) -> Saved:
     """Fit, with a checkpoint after each epoch; the result is the run's own in the file `own`."""
-    settings, begun, earlier = t.config.dynamics, time.perf_counter(), t.seconds.get("dynamics", 0.0)
+    settings, begun, earlier = t.config.dynamics, t.clock(), t.seconds.get("dynamics", 0.0)
     resumed, course = None, []
     if (begun_before := t.under_way("dynamics")) is not None:
         resumed = FitState(begun_before.tensors, begun_before.about["fit"])
@@ -264,7 +268,7 @@ def fit_ensemble(t: Training, own: Path) -> Saved:
     def on_epoch(epoch: DynamicsEpoch) -> None:
         course.append({"steps": epoch.steps, "train_loss": epoch.train_loss, "val_loss": epoch.val_loss})
         record_fit_epoch(t, len(course), course[-1], epoch.steps / epoch.seconds)
-        t.seconds["dynamics"] = earlier + time.perf_counter() - begun
+        t.seconds["dynamics"] = earlier + t.clock() - begun
         t.keep_state("dynamics", epoch.epoch, epoch.state.tensors, fit=epoch.state.about, course=course)
 
     def after_step(finished: int, share: float) -> None:
@@ -288,7 +292,7 @@ def fit_ensemble(t: Training, own: Path) -> Saved:
         tensors |= {"target_mean": model.target_scale.mean, "target_std": model.target_scale.std}
     about = {"elites": list(model.elites), "val_loss": val_loss, "best_epoch": best_epoch, "epochs": course}
     about["fitted_with"] = {**t.compute.record(), "torch": torch.__version__}
-    t.seconds["dynamics"] = earlier + time.perf_counter() - begun
+    t.seconds["dynamics"] = earlier + t.clock() - begun
     checkpoint.save(own, tensors, {**about, "step": t.recorder.step})
     return Saved(tensors, about)
 
@@ -332,7 +336,7 @@ def improve_policy(
         stage: what it is called in the run folder; its random streams are keyed by it.
         epochs: instead of the run's own number.
     """
-    recorder, begun, device = t.recorder, time.perf_counter(), t.rows.device
+    recorder, begun, device = t.recorder, t.clock(), t.rows.device
     epochs = epochs or t.epochs
     updates, discount = t.config.policy.updates_per_epoch, agent.networks.settings.discount
     largest_reward = float(abs(t.dataset.rewards).max())
@@ -349,11 +353,11 @@ def improve_policy(
     for epoch in range(done + 1, epochs + 1):
         generator = t.generator(stage, epoch)
         agent.anneal((epoch - 1) / epochs)
-        start = time.perf_counter()
+        start = t.clock()
         rolled = batches.begin(epoch, agent.actor, generator, t.stop)
-        rolling = time.perf_counter() - start
+        rolling = t.clock() - start
 
-        start = time.perf_counter()
+        start = t.clock()
         batches.draw(updates, generator)
         sums = torch.zeros(len(agent.metrics), device=device)
         for i in range(updates):
@@ -364,7 +368,7 @@ def improve_policy(
                 check_finite(agent, sums, epoch, i + 1)
             t.stop()
             t.progress.update((epoch - 1 + (i + 1) / updates) / epochs, f"epoch {epoch}/{epochs}")
-        rate = updates / (time.perf_counter() - start)
+        rate = updates / (t.clock() - start)
 
         recorder.step += updates
         recorder.update += updates
@@ -379,7 +383,7 @@ def improve_policy(
         t.watch.epoch(epoch, metrics, largest_reward, discount, t.data_p95)
         if epoch % t.config.evaluation.every == 0 or epoch == epochs:
             evaluate(t, agent, roller, epoch, epochs)
-        t.seconds[stage] = earlier + time.perf_counter() - begun
+        t.seconds[stage] = earlier + t.clock() - begun
         state = {f"agent/{k}": v for k, v in agent.state().items()}
         t.keep_state(stage, epoch, state | {f"batches/{k}": v for k, v in batches.state().items()})
         t.stop.after(recorder.update)
@@ -504,7 +508,7 @@ def final_evaluation(
         evaluations, epochs: those of the final policy's stage, where not all are.
         more: what else result.json is to say.
     """
-    begun, episodes = time.perf_counter(), t.config.evaluation.final_episodes
+    begun, episodes = t.clock(), t.config.evaluation.final_episodes
     others = others or {}
     to_play = 1 + sum(other is not policy for other in others.values())
     t.progress.begin("evaluation", f"{episodes} episodes of the final policy")
@@ -524,7 +528,7 @@ def final_evaluation(
         t.recorder.event("evaluation", f"{name}: {describe(values)} ({episodes} episodes)")
     record_scores(t, final, t.epochs)
     t.recorder.event("evaluation", f"final policy: {describe(final)} ({episodes} episodes)")
-    t.seconds["evaluation"] = time.perf_counter() - begun
+    t.seconds["evaluation"] = t.clock() - begun
     last = list(t.evaluations if evaluations is None else evaluations)[-LAST_EVALUATIONS:]
     t.recorder.summary(force=True, score_last=final["normalized_score"], return_last=final["return"])
     t.progress.finish()
@@ -540,7 +544,7 @@ def final_evaluation(
         **({"policies": scored} if scored else {}),
         **more,
         evaluated_in=describe_data(t.dataset)["environment"] | {"versions": environment_versions()},
-        wall_s=time.perf_counter() - t.begun,
+        wall_s=t.clock() - t.begun,
         stages=t.seconds,
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from engine_process import new_run, small, start, wait_for
 
 from engine import record
 from engine.control import Stopped, StopRequests
@@ -91,3 +92,19 @@ def test_time_in_a_pause_is_no_progress(folder: Path, monkeypatch: pytest.Monkey
     summary = record.read_json(folder / record.SUMMARY)
     assert summary is not None
     assert summary["eta_s"] == pytest.approx(10 + 20)  # half a stage in ten seconds, an hour of sleep aside
+
+
+def test_a_runs_times_do_not_count_its_pauses(tmp_path: Path) -> None:
+    folder = new_run(tmp_path, tmp_path / "run", small(**{"dataset.size": 1000, "evaluation.calibration": False}))
+    (folder / "control").mkdir(exist_ok=True)
+    (folder / "control" / "pause").touch()
+    begun = time.monotonic()
+    process = start(tmp_path, folder)
+    wait_for((folder / "control" / "paused").exists, 60)
+    time.sleep(4.0)
+    (folder / "control" / "pause").unlink()
+    assert process.wait(timeout=120) == 0
+    took = time.monotonic() - begun
+    result = record.read_json(folder / "result.json")
+    assert result is not None
+    assert result["wall_s"] < took - 4.0

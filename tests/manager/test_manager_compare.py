@@ -152,7 +152,7 @@ def test_seeds_of_a_setting_are_one_group(finish: Finish, store: Store) -> None:
     assert {entry.group for entry in comparison.runs if entry.id in first.runs} == {"A"}
 
 
-def test_a_label_says_what_tells_groups_of_one_algorithm_apart(finish: Finish, store: Store) -> None:
+def test_a_label_says_what_tells_groups_of_one_algorithm_apart(finish: Finish) -> None:
     half = finish(1.0, task=CHEETAH)
     two = finish(1.0, task=CHEETAH, **{"rollout.coefficient": 2.0})
     other = finish(1.0, task=CHEETAH, algorithm="awac", **{"policy.epochs": 7})
