@@ -5,6 +5,7 @@ Exit codes: 0 finished, 1 training failed, 2 configuration, 3 dataset or device 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -171,7 +172,8 @@ def _train(config: TrainConfig, data_root: Path, recorder: Recorder, stop: StopR
         seconds=seconds,
         begun=begun,
     )
-    RECIPES[config.algorithm](training)
+    with contextlib.closing(training.evaluator):
+        RECIPES[config.algorithm](training)
 
 
 def _build(config: DatasetConfig, data_root: Path, recorder: Recorder, stop: StopRequests) -> None:

@@ -102,7 +102,8 @@ def expected_seconds(config: TrainConfig, build_data: bool) -> float:
     threads = TWO_THREADS if config.compute.threads > 1 else 1.0
     matrices = sum(work.get(stage, 0.0) for stage in ("policy", "dynamics", "finetune"))
     start = START if config.compute.compile else 5.0
-    return start + matrices / threads + work["evaluation"] + work.get("data", 0.0) / min(config.compute.threads or 1, 2)
+    episodes = work["evaluation"] + work.get("data", 0.0)
+    return start + matrices / threads + episodes / min(config.compute.threads or 1, 2)
 
 
 def collecting_seconds(config: DatasetConfig) -> float:

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import gymnasium
 import torch
 from torch import Tensor
 
-from engine import checkpoint, envs
+from engine import checkpoint
 from engine.agents.networks import Networks
 from engine.algorithms.alerts import Watch
 from engine.algorithms.batches import Batches
@@ -35,7 +34,7 @@ from engine.dynamics.ensemble import Ensemble, Model, Normaliser
 from engine.dynamics.rollouts import Roller, Round
 from engine.dynamics.training import DynamicsEpoch, FitState, fit
 from engine.dynamics.uncertainty import histogram_counts
-from engine.evaluation import Episodes, deterministic, run_episodes, score
+from engine.evaluation import Episodes, Evaluator, score
 from engine.plan import PLANNED_DYNAMICS_EPOCHS, planned_work
 from engine.policy import Policy
 from engine.progress import Progress
@@ -119,7 +118,9 @@ class Training:
             self.compute.device
         )
         about = self.dataset.manifest
-        self.env: gymnasium.Env[Any, Any] = envs.make(about["environment"], **about.get("environment_options", {}))
+        self.evaluator = Evaluator(
+            about["environment"], about.get("environment_options", {}), helpers=self.compute.threads - 1
+        )
         self.watch = Watch(self.recorder)
         self.data_p95: float | None = None
         self.saved = self._restore()
@@ -451,7 +452,7 @@ def evaluate(t: Training, agent: Agent, roller: Roller | None, epoch: int, epoch
     stage = t.recorder.stage
     stream = (t.config.seed, "evaluation", epoch) if stage == "policy" else (t.config.seed, "evaluation", stage, epoch)
     honest = roller is not None and t.config.evaluation.calibration
-    real = run_episodes(t.env, deterministic(policy), episodes, stream, lambda _: t.stop(), keep=honest)
+    real = t.evaluator.run(policy, episodes, stream, lambda _: t.stop(), keep=honest)
     scores = score(real, t.task)
     t.evaluations.append(scores)
     record_scores(t, scores, epoch)
@@ -519,7 +520,7 @@ def final_evaluation(
             t.progress.update((number + finished / episodes) / to_play, f"{finished}/{episodes} episodes of {name}")
 
         stream = (t.config.seed, "evaluation", "final")
-        return score(run_episodes(t.env, deterministic(policy), episodes, stream, after_step), t.task)
+        return score(t.evaluator.run(policy, episodes, stream, after_step), t.task)
 
     final, scored = played(policy, 0, "the final policy"), {}
     for name, other in others.items():

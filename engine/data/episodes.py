@@ -7,12 +7,7 @@ it; the rows are put together in the order of these numbers.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
-import pickle
-import signal
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -28,6 +23,7 @@ from engine.data.behaviours import load_policy
 from engine.data.dataset import DatasetError
 from engine.evaluation import POLL_STEPS, Actor, uniform_actor
 from engine.randomness import key, numpy_generator
+from engine.workers import team
 
 Rows = NDArray[np.float32]
 # A worker with a second episode waiting never idles while the first one's rows travel.
@@ -208,16 +204,16 @@ def _fill_with_workers(
     shares: Sequence[Share],
     poll: Callable[[], object],
     progress: Callable[[int], object],
-    workers: int,
+    count: int,
 ) -> list[list[int]]:
     parts, at = [], 0
     for share in shares:
         parts.append(_Part(share, min(source.max_episode_steps or share.rows, share.rows), at, at + share.rows))
         at += share.rows
-    with _workers(workers, (source, tuple(shares), rows.shape[1], action_dim)) as team:
-        under_way = dict.fromkeys(team, 0)
+    with team(count, _collector, source, tuple(shares), rows.shape[1], action_dim) as members:
+        under_way = dict.fromkeys(members, 0)
         while not all(part.full for part in parts):
-            for connection in team:
+            for connection in members:
                 while under_way[connection] < EPISODES_PER_WORKER:
                     number = next((i for i, part in enumerate(parts) if part.open), None)
                     if number is None:
@@ -225,9 +221,9 @@ def _fill_with_workers(
                     with contextlib.suppress(ConnectionError):  # it has ended: what it said before is received below
                         connection.send((number, *parts[number].ask()))
                     under_way[connection] += 1
-            for ready in wait(list(team), POLL_SECONDS):
+            for ready in wait(list(members), POLL_SECONDS):
                 assert isinstance(ready, Connection)
-                number, episode, block = _received(ready, team[ready], poll)
+                number, episode, block = _received(ready, members[ready], poll)
                 under_way[ready] -= 1
                 parts[number].receive(episode, block, rows)
             poll()
@@ -252,72 +248,19 @@ def _received(connection: Connection, process: BaseProcess, poll: Callable[[], o
     return int(number), int(episode), block
 
 
-@contextlib.contextmanager
-def _workers(count: int, job: tuple[Any, ...]) -> Iterator[dict[Connection, BaseProcess]]:
-    """Processes at work on `job`, by the pipe to each; they are gone at the end, however it comes."""
-    context = multiprocessing.get_context("spawn")  # a copy of this process would hold its torch and its threads
-    team: dict[Connection, BaseProcess] = {}
-    try:
-        # One thread each: numpy's products of one observation are too small for more.
-        with _environment(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")):
-            for _ in range(count):
-                ours, theirs = context.Pipe()
-                process: BaseProcess = context.Process(target=_work, args=(theirs, *job), daemon=True)
-                process.start()
-                theirs.close()
-                team[ours] = process
-        yield team
-    finally:
-        for connection, process in team.items():
-            connection.close()
-            process.kill()
-        for process in team.values():
-            process.join()
+def _collector(
+    source: Source, shares: Sequence[Share], width: int, action_dim: int
+) -> Callable[[int, int, int], tuple[int, int, Rows]]:
+    """What a worker does: the `episode` of a share, of `limit` rows at most."""
+    env = envs.make(source.environment, **source.options)
+    actors: dict[int, Actor] = {}
 
+    def collect(number: int, episode: int, limit: int) -> tuple[int, int, Rows]:
+        share = shares[number]
+        if number not in actors:
+            actors[number] = share.actor(action_dim)
+        rows = np.empty((limit, width), dtype=np.float32)
+        steps = run_episode(env, actors[number], (*source.stream, share.step, episode), rows)
+        return number, episode, rows[:steps]
 
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """These variables for the processes started meanwhile."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _work(connection: Connection, source: Source, shares: Sequence[Share], width: int, action_dim: int) -> None:
-    """A worker: answers (share, episode, limit) with (share, episode, rows) until its parent closes the pipe or dies."""
-    # Signals go to the whole process group; the parent decides, and ends this process.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        env = envs.make(source.environment, **source.options)
-        actors: dict[int, Actor] = {}
-        while True:
-            number, episode, limit = connection.recv()
-            share = shares[number]
-            if number not in actors:
-                actors[number] = share.actor(action_dim)
-            rows = np.empty((limit, width), dtype=np.float32)
-            steps = run_episode(env, actors[number], (*source.stream, share.step, episode), rows)
-            connection.send((number, episode, rows[:steps]))
-    except (EOFError, ConnectionError):
-        pass  # the parent is gone
-    except Exception as error:
-        with contextlib.suppress(ConnectionError):
-            connection.send(_portable(error))
-
-
-def _portable(error: Exception) -> Exception:
-    """`error` with its traceback as a note, in a form that another process can read."""
-    error.add_note("".join(traceback.format_exception(error)))
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+    return collect
