@@ -77,16 +77,29 @@ def _guarded(config: Config, data_root: Path, recorder: Recorder) -> int:
     except Unavailable as error:
         _say(recorder, "failed", str(error))
         return UNAVAILABLE
-    except (Diverged, CheckpointError, CompileError) as error:
+    except CheckpointError as error:
         _say(recorder, "failed", str(error))
         return FAILED
+    except (Diverged, CompileError) as error:
+        _say(recorder, "failed", f"{error}; {_last_checkpoint(config, recorder)}")
+        return FAILED
     except OSError as error:
-        _say(recorder, "failed", f"cannot write or read {error.filename or recorder.folder}: {error.strerror or error}")
+        where = f"cannot write or read {error.filename or recorder.folder}: {error.strerror or error}"
+        _say(recorder, "failed", f"{where}; {_last_checkpoint(config, recorder)}")
         return FAILED
     except Exception as error:  # a defect of ours: the log keeps the traceback, the event the line
         traceback.print_exc()
-        _say(recorder, "failed", f"{type(error).__name__}: {error}")
+        _say(recorder, "failed", f"{type(error).__name__}: {error}; {_last_checkpoint(config, recorder)}")
         return FAILED
+
+
+def _last_checkpoint(config: Config, recorder: Recorder) -> str:
+    """From where a training run can go on."""
+    if not isinstance(config, TrainConfig):
+        return "start it again"
+    from engine.checkpoint import told
+
+    return told(recorder.folder)
 
 
 def _say(recorder: Recorder, kind: str, message: str) -> None:

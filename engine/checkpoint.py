@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from engine.control import CheckpointError
-from engine.record import write_atomically
+from engine.record import CHECKPOINTS, write_atomically
 
 STATE, MODEL = "state.safetensors", "model.safetensors"
 _KEY = "mopo"
@@ -42,6 +42,17 @@ def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) ->
     for left in path.parent.glob(f".{path.name}.*.tmp"):  # of an attempt that was killed while writing
         left.unlink(missing_ok=True)
     write_atomically(path, data)
+
+
+def told(folder: Path) -> str:
+    """How far the last complete state in a run folder goes, in words."""
+    try:
+        saved = load(folder / CHECKPOINTS / STATE)
+    except CheckpointError:
+        return "the checkpoint is damaged"
+    if saved is None:
+        return "there is no checkpoint yet"
+    return f"the last good checkpoint: stage {saved.about.get('stage')}, epoch {saved.about.get('epoch')}"
 
 
 def load(path: Path) -> Saved | None:

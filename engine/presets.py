@@ -94,7 +94,13 @@ ALGORITHM_VALUES: dict[str, dict[str, dict[str, Value]]] = {
         "quick": {**_MB2PO, "mb2po.stage1_epochs": 50, "policy.epochs": 50, "rollout.transitions": 50_000},
         "standard": {**_MB2PO, "mb2po.stage1_epochs": 100, "policy.epochs": 400},
         "reference": {**_MB2PO, "mb2po.stage1_epochs": 100, "policy.epochs": 300},
-        "paper": {**_MB2PO, "mb2po.stage1_epochs": 100, "policy.epochs": 500, "dynamics.steps": 500_000},
+        "paper": {
+            **_MB2PO,
+            "mb2po.enter": "paper",
+            "mb2po.stage1_epochs": 100,
+            "policy.epochs": 500,
+            "dynamics.steps": 500_000,
+        },
     },
     "mbpo": {preset: {"rollout.coefficient": 0.0} for preset in PRESET_VALUES},
 }

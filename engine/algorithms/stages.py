@@ -6,6 +6,7 @@ Each goes on where an earlier attempt of the run stopped, with the same numbers 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ from engine.policy import Policy
 from engine.progress import Progress
 from engine.provenance import describe_data
 from engine.randomness import torch_generator
-from engine.record import CHECKPOINTS, Recorder
+from engine.record import CHECKPOINTS, CONFIG, Recorder
 from engine.tasks import Task
 
 # u on the data is measured on this many rows.
@@ -122,6 +123,8 @@ class Training:
             about["environment"], about.get("environment_options", {}), helpers=self.compute.threads - 1
         )
         self.watch = Watch(self.recorder)
+        # Of the file as it stands, not of what it means: a later version of this program may know further keys.
+        self._digest = hashlib.sha256((self.folder / CONFIG).read_bytes()).hexdigest()
         self.data_p95: float | None = None
         self.saved = self._restore()
 
@@ -138,6 +141,10 @@ class Training:
             raise CheckpointError(
                 f"the run began with other data (fingerprint {about['fingerprint'][:12]}, now "
                 f"{self.dataset.fingerprint[:12]}): it cannot go on"
+            )
+        if about.get("configuration", self._digest) != self._digest:
+            raise CheckpointError(
+                "config.toml was changed after the run began: it cannot go on; put it back, or start another run with it"
             )
         self.recorder.step, self.recorder.update = int(about["step"]), int(about["update"])
         self.evaluations = list(about["evaluations"])
@@ -166,6 +173,7 @@ class Training:
             "step": self.recorder.step,
             "update": self.recorder.update,
             "fingerprint": self.dataset.fingerprint,
+            "configuration": self._digest,
             "environment": self.world(),
             "evaluations": self.evaluations,
             "seconds": self.seconds,
@@ -382,7 +390,8 @@ def improve_policy(
         recorder.metrics({**metrics, **speeds}, epoch)
         recorder.summary(speed=rate, speed_unit="updates/s")
         t.watch.epoch(epoch, metrics, largest_reward, discount, t.data_p95)
-        if epoch % t.config.evaluation.every == 0 or epoch == epochs:
+        # The last epoch is none of its own, so that a run that goes on has the evaluations of one planned whole; but there is one.
+        if epoch % t.config.evaluation.every == 0 or (epoch == epochs and epochs < t.config.evaluation.every):
             evaluate(t, agent, roller, epoch, epochs)
         t.seconds[stage] = earlier + t.clock() - begun
         state = {f"agent/{k}": v for k, v in agent.state().items()}
@@ -400,10 +409,7 @@ def check_finite(agent: Agent, sums: Tensor, epoch: int, updates: int) -> None:
         return
     bad = [name for name, ok in zip(agent.metrics, torch.isfinite(sums).tolist(), strict=True) if not ok]
     first = (updates - 1) // CHECK_EVERY * CHECK_EVERY + 1
-    raise Diverged(
-        f"policy epoch {epoch}, updates {first} to {updates}: {', '.join(bad)} became NaN or infinite; "
-        "the last good state is the checkpoint of the epoch before"
-    )
+    raise Diverged(f"policy epoch {epoch}, updates {first} to {updates}: {', '.join(bad)} became NaN or infinite")
 
 
 def uncertainty_of_data(t: Training, roller: Roller) -> Tensor:

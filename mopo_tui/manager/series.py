@@ -31,7 +31,10 @@ _LINES = 100  # parsed at once: few enough to stay in the processor's cache
 _KEPT_FROM = 2_000_000  # bytes of rows from which on columns are kept
 _KEPT_DAYS = 30
 _CHECKED = 4096  # bytes at the beginning, and before the end of what was read, by which a file is known again
-_FORMAT = 1
+_FORMAT = 2
+_FINAL = (
+    "evaluation"  # the stage whose rows score the final policy, at the step of the last evaluation: no part of a curve
+)
 _ROUNDS = 256  # histograms that are kept of one name
 
 
@@ -330,6 +333,8 @@ def _parsed(lines: Sequence[bytes], first: int) -> dict[tuple[str, ...], tuple[F
         grouped: dict[tuple[str, ...], tuple[list[Any], list[Any]]] = {}
         for number, row in zip(numbers, rows, strict=True):
             values = row["m"]
+            if row.get("stage") == _FINAL:
+                continue
             heads, table = grouped.setdefault(tuple(values), ([], []))
             heads.append([row["step"], row.get("update"), row.get("epoch"), row.get("t"), number])
             table.append(list(values.values()))
@@ -350,7 +355,7 @@ def _parsed_one_by_one(lines: Sequence[bytes], first: int) -> dict[tuple[str, ..
         except (ValueError, RecursionError):
             continue
         values = row.get("m") if isinstance(row, dict) else None
-        if not isinstance(values, dict) or np.isnan(step := _float(row.get("step"))):
+        if not isinstance(values, dict) or row.get("stage") == _FINAL or np.isnan(step := _float(row.get("step"))):
             continue
         usable = {name: found for name, value in values.items() if (found := _number(value)) is not None}
         if usable:

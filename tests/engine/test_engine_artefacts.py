@@ -122,14 +122,16 @@ def test_a_torn_checkpoint_is_one_clear_line_and_harms_nothing(home: Path, tmp_p
 
 
 def test_a_finished_run_goes_on_to_more_epochs_as_if_they_had_been_planned(home: Path, tmp_path: Path) -> None:
-    short = new_run(home, tmp_path / "short", config(**{"policy.epochs": 4}))
+    every = {"evaluation.every": 3}  # the short run's last epoch is none of them
+    short = new_run(home, tmp_path / "short", config(**{**every, "policy.epochs": 4}))
     assert start(home, short).wait(timeout=180) == 0
     before = scores(short)
     (short / "extension.json").write_text('{"epochs": 8}')
     assert start(home, short).wait(timeout=180) == 0
-    long = new_run(home, tmp_path / "long", config())
+    long = new_run(home, tmp_path / "long", config(**every))
     assert start(home, long).wait(timeout=180) == 0
     assert scores(short) == scores(long)
+    assert read_json(long / "result.json")["mean_last_10"]["evaluations"] == 2  # type: ignore[index]
     assert scores(short) != before
 
 
@@ -142,6 +144,24 @@ def test_other_data_under_a_run_is_refused(home: Path, tmp_path: Path) -> None:
     process.communicate(timeout=120)
     assert process.returncode == 1
     assert "began with other data" in events(folder, "failed")[-1]
+
+
+def test_a_changed_configuration_under_a_run_is_refused_and_the_old_one_goes_on(home: Path, tmp_path: Path) -> None:
+    folder = new_run(home, tmp_path / "run", config(algorithm="sac"))
+    killed(home, folder, "policy", 2, 0.0)
+    text = (folder / "config.toml").read_text()
+    assert "discount = 0.99" in text
+    (folder / "config.toml").write_text(text.replace("discount = 0.99", "discount = 0.9"))
+    assert start(home, folder).wait(timeout=120) == 1
+    assert "config.toml was changed after the run began" in events(folder, "failed")[-1]
+    (folder / "config.toml").write_text(text)
+    assert start(home, folder).wait(timeout=180) == 0
+
+
+def test_a_run_shorter_than_its_evaluations_apart_has_one_all_the_same(home: Path, tmp_path: Path) -> None:
+    folder = new_run(home, tmp_path / "run", tiny(algorithm="bc", **{"evaluation.every": 10}))
+    assert start(home, folder).wait(timeout=120) == 0
+    assert read_json(folder / "result.json")["mean_last_10"]["evaluations"] == 1  # type: ignore[index]
 
 
 def test_a_fit_gives_what_its_version_gave() -> None:
@@ -211,4 +231,4 @@ def test_a_nan_names_its_updates_and_the_last_good_state(home: Path, tmp_path: P
     said = events(folder, "failed")[-1]
     assert said.startswith("policy epoch 1, updates 1 to 60: ")
     assert "policy/critic_loss" in said
-    assert "the last good state is the checkpoint of the epoch before" in said
+    assert "there is no checkpoint yet" in said

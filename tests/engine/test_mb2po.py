@@ -150,6 +150,11 @@ def test_presets_of_mb2po() -> None:
     assert values("standard") == (100, 400, 1000, 100_000, 0)
     assert values("reference") == (100, 300, 1000, 100_000, 0)
     assert values("quick") == (50, 50, 1000, 50_000, 0)
+    gates = {
+        preset: resolve([("test", {"task": "ant-angle", "algorithm": "mb2po", "preset": preset})]).config.mb2po.enter
+        for preset in ("paper", "standard", "reference", "quick", "smoke")
+    }
+    assert gates == {**dict.fromkeys(gates, "auto"), "paper": "paper"}
     mopo = resolve([("test", {"task": "hopper-medium", "preset": "quick"})])
     assert mopo.config.dynamics.members == 7
     given = resolve([("test", {"task": "hopper-medium", "algorithm": "mb2po", "dynamics.members": 6})])

@@ -63,6 +63,25 @@ def test_reader_follows_a_writer_row_by_row(make_run: Callable[..., Run]) -> Non
     assert abs(q.t[-1] - time.time()) < 60
 
 
+@pytest.mark.parametrize("torn", [False, True])
+def test_the_final_score_is_no_point_of_the_curve(make_run: Callable[..., Run], torn: bool) -> None:
+    """It stands at the step of the last evaluation, and may be that of another policy: of MB2PO's first stage."""
+    run = make_run()
+    recorder = silent(run.folder)
+    recorder.stage = "finetune"
+    for recorder.step in (10, 20):
+        recorder.update = recorder.step
+        recorder.metrics({"eval/return": float(recorder.step)})
+    recorder.stage = "evaluation"
+    recorder.metrics({"eval/return": 1000.0})
+    if torn:  # read line by line
+        with open(run.folder / record.METRICS, "a") as f:
+            f.write("no row\n")
+    reader = RunReader(run.folder)
+    reader.refresh()
+    assert reader.series("eval/return").value.tolist() == [10.0, 20.0]
+
+
 def test_torn_line_is_not_yet_and_a_cut_one_is_skipped(make_run: Callable[..., Run]) -> None:
     run = make_run()
     path = run.folder / record.METRICS
