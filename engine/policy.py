@@ -51,8 +51,14 @@ class Policy:
         )
 
     def mixture(self, observation: NDArray[Any]) -> tuple[Doubles, Doubles, Doubles]:
-        """Unnormalised log weights (…, components), μ and log σ (…, components, act) before the tanh; observation (…, obs)."""
+        """Unnormalised log weights (…, components), μ and log σ (…, components, act) before the tanh; observation (…, obs).
+
+        Raises:
+            ValueError: observations of another size.
+        """
         h: Doubles = np.asarray(observation, dtype=np.float64)
+        if h.shape[-1:] != self.weights[0].shape[:1]:
+            raise ValueError(f"the policy takes observations (…, {len(self.weights[0])}), not {h.shape}")
         for weight, bias in self._layers[:-1]:
             h = np.maximum(h @ weight + bias, 0)
         weight, bias = self._layers[-1]
@@ -77,6 +83,9 @@ class Policy:
 
         Returns:
             in [−1, 1], float32, (act,) or (batch, act).
+
+        Raises:
+            ValueError: observations of another size.
         """
         if rng is None:
             mean, _ = self.distribution(observation)

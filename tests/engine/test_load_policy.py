@@ -68,6 +68,14 @@ def test_it_is_the_tanh_of_the_mean_that_the_file_holds(run: Path) -> None:
     np.testing.assert_allclose(load_policy(run)(OBSERVATION), expected, atol=1e-5)
 
 
+def test_an_observation_of_another_size_is_one_clear_line(run: Path) -> None:
+    policy = load_policy(run)
+    wrong = len(policy.weights[0]) + 1
+    for observation in (np.zeros(wrong), np.zeros((4, wrong)), np.zeros(())):
+        with pytest.raises(ValueError, match=rf"takes observations \(…, {wrong - 1}\), not \("):
+            policy(observation)
+
+
 def test_which_policy_and_from_where(run: Path) -> None:
     final, best = load_policy(run)(OBSERVATION), load_policy(str(run), "best")(OBSERVATION)
     np.testing.assert_array_equal(final, load_policy(SHIPPED[0])(OBSERVATION))
