@@ -14,14 +14,15 @@ import json
 import math
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import tomli
 
+from engine.own_tasks import OwnTasksError
 from engine.presets import ALGORITHM_VALUES, PRESET_VALUES, Value
-from engine.tasks import OURS, SOURCES, task
+from engine.tasks import OURS, SOURCES, Task, UnknownName, task
 
 MODEL_BASED = ("mopo", "mbpo", "mb2po")
 ALGORITHMS = (*MODEL_BASED, "sac", "awac", "bc")
@@ -29,10 +30,27 @@ PRESETS = tuple(PRESET_VALUES)
 UNCERTAINTIES = ("max_aleatoric", "max_disagreement", "ensemble_std")
 DEFAULT_PRESET = "quick"
 MINIMUM_ROWS = 100  # of a dataset
+MAXIMUM_WHOLE = 2**63 - 1  # TOML's whole numbers have 64 bits, and so have torch's
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the message is one clear line."""
+    """A configuration that cannot be used; the message is one clear line, which begins with the origin where there is one.
+
+    Attributes:
+        message: without the origin.
+        keys: the dotted keys that it is about, the likeliest culprit first.
+        origin: of the first key's value: a file, an option, a variable.
+    """
+
+    def __init__(self, message: str, *keys: str, origin: str = "") -> None:
+        super().__init__(f"{origin}: {message}" if origin else message)
+        self.message, self.keys, self.origin = message, keys, origin
+
+    def in_file(self, text: str) -> ConfigError:
+        """The same error with the line of its key, where its origin is a TOML file with that `text`."""
+        lines = lines_of(text)
+        line = next((lines[key] for key in self.keys if key in lines), None)
+        return self if line is None else ConfigError(self.message, *self.keys, origin=f"{self.origin}:{line}")
 
 
 def option(
@@ -41,9 +59,10 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
+    above: float | None = None,
 ) -> Any:
-    """A field with its help text and range."""
-    metadata = {"about": about, "minimum": minimum, "maximum": maximum, "choices": choices}
+    """A field with its help text and range, of which `above` is a lower bound that the value itself is not."""
+    metadata = {"about": about, "minimum": minimum, "maximum": maximum, "choices": choices, "above": above}
     if isinstance(default, (list, tuple)):
         return field(default=tuple(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -78,13 +97,13 @@ class Dynamics:
 
     members: int = option(7, "networks in the ensemble", minimum=1)
     elites: int = option(5, "members with the lowest holdout error, from which rollouts sample", minimum=1)
-    hidden: tuple[int, ...] = option((200, 200, 200, 200), "hidden layer sizes")
+    hidden: tuple[int, ...] = option((200, 200, 200, 200), "hidden layer sizes", minimum=1)
     weight_decay: tuple[float, ...] = option(
         (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4, 1e-4), "per layer: trunk, mean head, variance head", minimum=0
     )
-    lr: float = option(1e-3, "Adam step size", minimum=0)
+    lr: float = option(1e-3, "Adam step size", above=0)
     batch_size: int = option(256, "rows per member and step", minimum=1)
-    holdout_fraction: float = option(0.2, "share of rows held out", minimum=0.0, maximum=0.5)
+    holdout_fraction: float = option(0.2, "share of rows held out", above=0, maximum=0.5)
     holdout_max: int = option(1000, "most rows held out", minimum=1)
     max_epochs: int = option(0, "epoch cap; 0: none, early stopping alone", minimum=0)
     patience: int = option(5, "stop after more than this many epochs without an improvement", minimum=0)
@@ -126,12 +145,12 @@ class Rollout:
 class Sac:
     """Soft actor-critic (Haarnoja et al. 2018)."""
 
-    hidden: tuple[int, ...] = option((256, 256), "hidden layer sizes of actor and critics")
-    actor_lr: float = option(3e-4, "Adam step size of the actor", minimum=0)
-    critic_lr: float = option(3e-4, "Adam step size of the critics", minimum=0)
+    hidden: tuple[int, ...] = option((256, 256), "hidden layer sizes of actor and critics", minimum=1)
+    actor_lr: float = option(3e-4, "Adam step size of the actor", above=0)
+    critic_lr: float = option(3e-4, "Adam step size of the critics", above=0)
     temperature_lr: float = option(3e-4, "Adam step size of log α", minimum=0)
     discount: float = option(0.99, "γ", minimum=0.0, maximum=1.0)
-    polyak: float = option(0.005, "τ of the target critics", minimum=0.0, maximum=1.0)
+    polyak: float = option(0.005, "τ of the target critics", above=0, maximum=1.0)
     batch_size: int = option(256, "rows per update", minimum=1)
     target_entropy: float = option(-3.0, "H̄ in nats; 0 stands for −|A|")
     critics: int = option(2, "critics, of which the minimum is taken", minimum=1)
@@ -150,12 +169,12 @@ class Sac:
 class Awac:
     """Advantage-weighted actor-critic (Nair et al. 2020), as stage 1 of MB2PO has it (Villaflor et al. 2020)."""
 
-    hidden: tuple[int, ...] = option((256, 256), "hidden layer sizes of actor and critics")
+    hidden: tuple[int, ...] = option((256, 256), "hidden layer sizes of actor and critics", minimum=1)
     components: int = option(5, "Gaussians in the policy's mixture", minimum=1)
-    actor_lr: float = option(3e-4, "Adam step size of the actor", minimum=0)
-    critic_lr: float = option(3e-4, "Adam step size of the critics", minimum=0)
+    actor_lr: float = option(3e-4, "Adam step size of the actor", above=0)
+    critic_lr: float = option(3e-4, "Adam step size of the critics", above=0)
     discount: float = option(0.99, "γ", minimum=0.0, maximum=1.0)
-    polyak: float = option(0.005, "τ of the target critics", minimum=0.0, maximum=1.0)
+    polyak: float = option(0.005, "τ of the target critics", above=0, maximum=1.0)
     batch_size: int = option(256, "rows per update", minimum=1)
     temperature: float = option(1.0, "α of the weights exp(A/α)", minimum=1e-6)
     max_weight: float = option(20.0, "clip of the weights", minimum=1.0)
@@ -184,7 +203,7 @@ class Mb2po:
 class Bc:
     """Behaviour cloning: maximum likelihood of the batch's actions under SAC's tanh-Gaussian policy."""
 
-    lr: float = option(3e-4, "Adam step size", minimum=0)
+    lr: float = option(3e-4, "Adam step size", above=0)
     batch_size: int = option(256, "rows per update", minimum=1)
 
 
@@ -209,7 +228,7 @@ class Evaluation:
 @dataclass(frozen=True)
 class Compute:
     device: str = option("cpu", "cpu, cuda or cuda:N")
-    threads: int = option(0, "torch threads; 0: min(cores, 2)", minimum=0)
+    threads: int = option(0, "torch threads; 0: min(cores, 2)", minimum=0, maximum=1024)
     compile: bool = option(True, "compile the updates where a C++ compiler is at hand")
     reuse: bool = option(True, "take an ensemble that was fitted to the same data with the same settings and seed")
 
@@ -313,11 +332,12 @@ def _fields_of(cls: type) -> Mapping[str, dataclasses.Field[Any]]:
 
 def meaning(field: dataclasses.Field[Any]) -> str:
     """What a key is for, with its range."""
-    low, high, choices = (field.metadata[name] for name in ("minimum", "maximum", "choices"))
+    low, above, high, choices = (field.metadata[name] for name in ("minimum", "above", "maximum", "choices"))
     words = str(field.metadata["about"])
     if choices and not all(choice in words for choice in choices):
         words += f" ({', '.join(choices)})"
-    bounds = [f"{word} {limit:g}" for word, limit in (("at least", low), ("at most", high)) if limit is not None]
+    limits = (("at least", low), ("more than", above), ("at most", high))
+    bounds = [f"{word} {limit:g}" for word, limit in limits if limit is not None]
     return "; ".join([words, *bounds])
 
 
@@ -350,31 +370,40 @@ def checked(cls: type, key: str, value: Any, origin: str) -> Value:
         if close and close[0] not in known:
             close = [k for k in known if k.rsplit(".", 1)[-1] == close[0]]
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"{origin}: unknown key {key!r}{hint}")
+        raise ConfigError(f"unknown key {key!r}{hint}", key, origin=origin)
     hint, limits = _hint(cls, key), known[key].metadata
 
     def bad(wanted: str) -> ConfigError:
-        return ConfigError(f"{origin}: {key} = {value!r} is not {wanted}")
+        shown = list(value) if isinstance(value, tuple) else value
+        return ConfigError(f"{key} = {shown!r} is not {wanted}", key, origin=origin)
 
     def one(v: Any, kind: type) -> Any:
         if kind is float and isinstance(v, (int, float)) and not isinstance(v, bool):
-            v = float(v)
+            try:
+                v = float(v)
+            except OverflowError:  # a whole number of more than 308 digits
+                v = math.inf
             if not math.isfinite(v):
                 raise bad("a finite number")
         elif kind is int and isinstance(v, float) and v.is_integer():
             v = int(v)
+        if kind is int and isinstance(v, int) and abs(v) > MAXIMUM_WHOLE:
+            raise bad("a whole number of 64 bits")
         if isinstance(v, bool) is not (kind is bool) or not isinstance(v, kind):
             raise bad({int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind])
-        low, high = limits["minimum"], limits["maximum"]
+        low, above, high = limits["minimum"], limits["above"], limits["maximum"]
         if low is not None and v < low:
-            raise bad(f"at least {low:g}")
+            raise bad(f"at least {low:g}{each}")
+        if above is not None and v <= above:
+            raise bad(f"more than {above:g}{each}")
         if high is not None and v > high:
-            raise bad(f"at most {high:g}")
+            raise bad(f"at most {high:g}{each}")
         return v
 
-    if typing.get_origin(hint) is tuple:
+    each = " in each entry" if typing.get_origin(hint) is tuple else ""
+    if each:
         if not isinstance(value, (list, tuple)) or not value:
-            raise bad("a list of numbers")
+            raise bad("a list of numbers, one at least")
         return tuple(one(v, typing.get_args(hint)[0]) for v in value)
     choices = limits["choices"]
     if (
@@ -415,60 +444,128 @@ def make(cls: type[C], values: Mapping[str, Any], origin: str = "configuration")
 
 
 def _check_whole(config: Config) -> None:
+    """What no key alone tells; an error names the keys that a person may have set, and no origin."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", config.compute.device):
-        raise ConfigError(f"compute.device = {config.compute.device!r} is not cpu, cuda or cuda:N")
+        raise ConfigError(f"compute.device = {config.compute.device!r} is not cpu, cuda or cuda:N", "compute.device")
     if isinstance(config, (TrainConfig, DatasetConfig)):
         _check_data(config)
     if isinstance(config, TrainConfig):
-        d = config.dynamics
-        r = config.rollout
-        if r.initial_length > r.length:
-            raise ConfigError(f"rollout.initial_length = {r.initial_length} is more than rollout.length = {r.length}")
-        if d.elites > d.members:
-            raise ConfigError(f"dynamics.elites = {d.elites} is more than dynamics.members = {d.members}")
-        if len(d.weight_decay) != len(d.hidden) + 2:
+        _check_agents(config)
+        _check_model(config)
+
+
+def _check_agents(config: TrainConfig) -> None:
+    for section, settings in (("sac", config.sac), ("awac", config.awac)):
+        low, high = f"{section}.log_std_min", f"{section}.log_std_max"
+        if not settings.log_std_min < settings.log_std_max:
             raise ConfigError(
-                f"dynamics.weight_decay needs {len(d.hidden) + 2} values (each hidden layer, mean head, variance head), "
-                f"not {len(d.weight_decay)}"
+                f"{low} = {settings.log_std_min:g} is not below {high} = {settings.log_std_max:g}", low, high
             )
-        if config.algorithm in MODEL_BASED and r.penalty == "bellman" and d.elites < 2:
-            raise ConfigError(
-                "rollout.penalty = 'bellman' is a spread over members: dynamics.elites must be at least 2"
-            )
-        if config.sac.diversity and config.sac.critics < 2:
-            raise ConfigError("sac.diversity makes critics differ: sac.critics must be at least 2")
-        if config.algorithm == "mbpo" and config.rollout.coefficient != 0:
-            raise ConfigError("mbpo has no penalty: rollout.coefficient must be 0 (or use --algorithm mopo)")
+    if config.sac.diversity and config.sac.critics < 2:
+        raise ConfigError(
+            "sac.diversity makes critics differ: sac.critics must be at least 2", "sac.diversity", "sac.critics"
+        )
+    if config.algorithm == "mbpo" and config.rollout.coefficient != 0:
+        raise ConfigError(
+            "mbpo has no penalty: rollout.coefficient must be 0 (or use --algorithm mopo)",
+            "rollout.coefficient",
+            "algorithm",
+        )
+
+
+def _check_model(config: TrainConfig) -> None:
+    """The ensemble and its rollouts, which also need data enough."""
+    d, r = config.dynamics, config.rollout
+    if r.initial_length > r.length:
+        raise ConfigError(
+            f"rollout.initial_length = {r.initial_length} is more than rollout.length = {r.length}",
+            "rollout.initial_length",
+            "rollout.length",
+        )
+    if d.elites > d.members:
+        raise ConfigError(
+            f"dynamics.elites = {d.elites} is more than dynamics.members = {d.members}",
+            "dynamics.elites",
+            "dynamics.members",
+        )
+    if len(d.weight_decay) != len(d.hidden) + 2:
+        raise ConfigError(
+            f"dynamics.weight_decay needs {len(d.hidden) + 2} values (each hidden layer, mean head, variance head), "
+            f"not {len(d.weight_decay)}",
+            "dynamics.weight_decay",
+            "dynamics.hidden",
+        )
+    if config.algorithm not in MODEL_BASED or (config.algorithm == "mb2po" and config.mb2po.enter == "never"):
+        return  # no ensemble is fitted
+    if r.penalty == "bellman" and d.elites < 2:
+        raise ConfigError(
+            "rollout.penalty = 'bellman' is a spread over members: dynamics.elites must be at least 2",
+            "rollout.penalty",
+            "dynamics.elites",
+        )
+    section, batch = ("awac", config.awac) if config.algorithm == "mb2po" else ("sac", config.sac)
+    if r.real_fraction > 0 and int(r.real_fraction * batch.batch_size) == 0:
+        raise ConfigError(
+            f"rollout.real_fraction = {r.real_fraction:g} of {section}.batch_size = {batch.batch_size} is less than one row: "
+            f"it must be 0 or at least 1/{batch.batch_size}",
+            "rollout.real_fraction",
+            f"{section}.batch_size",
+        )
+    size = config.dataset.size
+    held_out = min(int(size * d.holdout_fraction), d.holdout_max)
+    if size and (held_out == 0 or size - held_out < d.batch_size):  # as engine.dynamics.training splits them
+        raise ConfigError(
+            f"dataset.size = {size} is too few: dynamics.holdout_fraction = {d.holdout_fraction:g} leaves {size - held_out} "
+            f"to train the ensemble on and {held_out} held out, and it needs at least dynamics.batch_size = {d.batch_size} and 1",
+            "dataset.size",
+            "dynamics.batch_size",
+            "dynamics.holdout_fraction",
+        )
 
 
 def _check_data(config: TrainConfig | DatasetConfig) -> None:
     """Task, source, size and environment go together."""
     source, size, env_id = config.dataset.source, config.dataset.size, config.environment.id
     if not source or source.removesuffix(":") in SOURCES:
-        raise ConfigError(f"dataset.source = {source!r}: ours, d4rl:NAME, minari:ID, training:RUN_FOLDER, or a path")
+        raise ConfigError(
+            f"dataset.source = {source!r}: ours, d4rl:NAME, minari:ID, training:RUN_FOLDER, or a path", "dataset.source"
+        )
     if 0 < size < MINIMUM_ROWS:
         raise ConfigError(
-            f"dataset.size = {size}: at least {MINIMUM_ROWS} transitions, or 0: the task's own number, or all"
+            f"dataset.size = {size}: at least {MINIMUM_ROWS} transitions, or 0: the task's own number, or all",
+            "dataset.size",
         )
     if ":" in env_id:  # module:Id would import a module, and a run folder may come from anybody
-        raise ConfigError(f"environment.id = {env_id!r}: `module:Id` stands in a file of own tasks only")
-    try:
-        chosen = task(config.task)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+        raise ConfigError(
+            f"environment.id = {env_id!r}: `module:Id` stands in a file of own tasks only", "environment.id"
+        )
+    chosen = _task(config.task)
     if source == OURS and (env_id or config.environment.legacy_contacts != "auto"):
         raise ConfigError(
             f"{chosen.name}: data that are collected here are evaluated where they were collected, in {chosen.environment}; "
-            "environment.id and environment.legacy_contacts are for data from elsewhere (`mopo evaluate --env` tries another)"
+            "environment.id and environment.legacy_contacts are for data from elsewhere (`mopo evaluate --env` tries another)",
+            "environment.id" if env_id else "environment.legacy_contacts",
         )
     if source == OURS and chosen.dataset != OURS:
         raise ConfigError(
-            f"{chosen.name} is a task of your own: its dataset cannot be collected; name it as dataset.source"
+            f"{chosen.name} is a task of your own: its dataset cannot be collected; name it as dataset.source",
+            "dataset.source",
         )
     if config.environment.angle != Environment.angle and "angle" not in chosen.environment_options:
         raise ConfigError(
-            f"environment.angle = {config.environment.angle:g}: {chosen.name} has no angle; ant-angle has"
+            f"environment.angle = {config.environment.angle:g}: {chosen.name} has no angle; ant-angle has",
+            "environment.angle",
+            "task",
         )
+
+
+def _task(name: str) -> Task:
+    try:
+        return task(name)
+    except OwnTasksError as error:  # names a file of its own: whoever asks for a task is not at fault
+        raise ConfigError(str(error)) from None
+    except UnknownName as error:
+        raise ConfigError(str(error), "task") from None
 
 
 def resolve(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Resolved:
@@ -489,10 +586,17 @@ def resolve(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Resolved:
     def chosen(key: str, default: str) -> str:
         return str(given[key][1]) if key in given else default
 
+    def blamed(error: ConfigError) -> ConfigError:
+        """The error with the origin of the key that the strongest layer set; none where all are defaults."""
+        rank = {origin: i for i, (origin, _) in enumerate(layers)}
+        said = [key for key in error.keys if key in given]
+        said.sort(key=lambda key: -rank[given[key][0]])
+        return ConfigError(error.message, *said, origin=given[said[0]][0] if said else "")
+
     try:
-        chosen_task = task(chosen("task", TrainConfig.task))
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+        chosen_task = _task(chosen("task", TrainConfig.task))
+    except ConfigError as error:
+        raise blamed(error) from None
     preset, algorithm = chosen("preset", DEFAULT_PRESET), chosen("algorithm", "mopo")
     published = chosen_task.paper_rollout if preset == "paper" else None
     coefficient, length = published or chosen_task.tuned_rollout
@@ -519,7 +623,10 @@ def resolve(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Resolved:
     if merged["sac.target_entropy"][1] == 0.0:
         merged["sac.target_entropy"] = (merged["sac.target_entropy"][0], -float(chosen_task.action_dim))
     config = _build(TrainConfig, {k: v for k, (_, v) in merged.items()})
-    _check_whole(config)
+    try:
+        _check_whole(config)
+    except ConfigError as error:
+        raise blamed(error) from None
     return Resolved(config, {k: origin for k, (origin, _) in merged.items()})
 
 
@@ -584,8 +691,45 @@ def from_toml(cls: type[C], text: str, origin: str) -> C:
     try:
         table = tomli.loads(text)
     except tomli.TOMLDecodeError as error:
-        raise ConfigError(f"{origin}: not TOML: {error}") from None
-    return make(cls, flatten(table), origin)
+        raise ConfigError(f"not TOML: {error}", origin=origin) from None
+    values = flatten(table)
+    try:
+        return make(cls, values, origin)
+    except ConfigError as error:
+        said = [key for key in error.keys if key in values]
+        raise ConfigError(error.message, *said, origin=origin).in_file(text) if said else error from None
+
+
+def lines_of(text: str) -> dict[str, int]:
+    """The line in which each dotted key and each table of a TOML text begins; tomli tells none.
+
+    Tomli reads each statement: one that is no TOML by itself goes on in the next line.
+
+    Args:
+        text: TOML as a whole.
+    """
+    lines: dict[str, int] = {}
+    table, statement, start = "", "", 1
+    for number, line in enumerate(text.split("\n"), 1):
+        start = start if statement else number
+        statement += f"{line}\n"
+        try:
+            said = list(_paths(tomli.loads(statement)))
+        except tomli.TOMLDecodeError:
+            continue
+        header = statement.lstrip().startswith("[")
+        for path in said:
+            lines.setdefault(path if header else table + path, start)
+        table, statement = f"{said[-1]}." if header else table, ""
+    return lines
+
+
+def _paths(table: Mapping[str, Any]) -> Iterator[str]:
+    """Every dotted key of a parsed table, and the tables on the way to it before it."""
+    for key, value in table.items():
+        yield key
+        if isinstance(value, Mapping):
+            yield from (f"{key}.{path}" for path in _paths(value))
 
 
 CONFIG_CLASSES: dict[str, type[Config]] = {

@@ -17,7 +17,7 @@ from typing import Any
 import tomli
 
 from engine import record
-from engine.config import ConfigError, Resolved, TrainConfig, flat, flatten, from_toml, parse_setting, resolve
+from engine.config import ConfigError, Resolved, TrainConfig, flat, flatten, from_toml, lines_of, parse_setting, resolve
 from mopo_tui.manager import locations
 from mopo_tui.manager.new_run import EXPERIMENT, Layer, resolve_run
 from mopo_tui.manager.run import Run
@@ -140,7 +140,7 @@ def plan(
             if seed is not None:
                 own.append((description.origin("seeds"), {"seed": seed}))
             all_layers = [*layers, *own]
-            below = like_layer(like, {k: v for _, values in all_layers for k, v in values.items()}) if like else None
+            below = like_layer(like, all_layers) if like else None
             resolved = resolve_run(all_layers, config_file, like=below, threads=threads(several))
             runs.append(PlannedRun(resolved, _name(description.name, resolved.config, swept, several)))
     group = description.group
@@ -258,25 +258,32 @@ def read_description(path: Path) -> Description:
     """
     try:
         table = locations.read_toml(path).get(EXPERIMENT, {})
-    except locations.LocationError as error:
+        lines = lines_of(path.read_text(encoding="utf-8"))
+    except (locations.LocationError, OSError) as error:
         raise ConfigError(str(error)) from None
+
+    def at(key: str) -> str:
+        """A key of the file with file and line, as a message begins."""
+        return f"{path}:{lines[key]}: {key}" if key in lines else f"{path}: {key}"
+
     if not isinstance(table, Mapping):
-        raise ConfigError(f"{path}: {EXPERIMENT} is a table: [{EXPERIMENT}]")
+        raise ConfigError(f"{at(EXPERIMENT)} is a table: [{EXPERIMENT}]")
 
     def bad(key: str, wanted: str) -> ConfigError:
-        return ConfigError(f"{path}: {EXPERIMENT}.{key} = {table[key]!r} is not {wanted}")
+        return ConfigError(f"{at(f'{EXPERIMENT}.{key}')} = {table[key]!r} is not {wanted}")
 
     for key in table:
         if key not in _KEYS:
             close = difflib.get_close_matches(key, _KEYS, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(_KEYS)}"
-            raise ConfigError(f"{path}: unknown key {EXPERIMENT}.{key}; {hint}")
+            wrong = f"{EXPERIMENT}.{key}"
+            raise ConfigError(f"{at(wrong).removesuffix(wrong)}unknown key {wrong}; {hint}")
     for key in ("name", "note", "group"):
         if not isinstance(table.get(key, ""), str):
             raise bad(key, "a text")
     seeds = table.get("seeds", ())
     if isinstance(seeds, str):
-        seeds = parse_seeds(seeds, f"{path}: {EXPERIMENT}.seeds =")
+        seeds = parse_seeds(seeds, f"{at(f'{EXPERIMENT}.seeds')} =")
     elif not isinstance(seeds, (list, tuple)) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise bad("seeds", 'a list of whole numbers, or a text such as "0-4"')
     tags = table.get("tags", [])
@@ -286,14 +293,15 @@ def read_description(path: Path) -> Description:
     swept = table.get("sweep", {})
     if not isinstance(swept, Mapping):
         raise bad("sweep", f"a table: [{EXPERIMENT}.sweep]")
-    sweep = {}
+    sweep, origins = {}, {"seeds": at(f"{EXPERIMENT}.seeds")}
     for key, values in flatten(swept).items():
+        where = at(f"{EXPERIMENT}.sweep.{key}")
         if not isinstance(values, list) or not values:
-            raise ConfigError(f"{path}: {EXPERIMENT}.sweep.{key} = {values!r} is not a list of values")
-        sweep[key] = _once(tuple(values), f"{path}: {EXPERIMENT}.sweep.{key}")
-    origins = {"seeds": f"{path}: {EXPERIMENT}.seeds"} | dict.fromkeys(sweep, f"{path}: {EXPERIMENT}.sweep")
+            raise ConfigError(f"{where} = {values!r} is not a list of values")
+        sweep[key] = _once(tuple(values), where)
+        origins[key] = where.removesuffix(f".{key}")
     return Description(
-        _once(tuple(seeds), f"{path}: {EXPERIMENT}.seeds"),
+        _once(tuple(seeds), origins["seeds"]),
         sweep,
         table.get("name"),
         tuple(tags),
@@ -323,8 +331,8 @@ def read_config(run: Run) -> TrainConfig:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
 
 
-def like_layer(run: Run, changes: Mapping[str, Any]) -> Layer:
-    """The configuration of `run` as a layer, threads aside, under the `changes` of the command line by dotted key.
+def like_layer(run: Run, layers: Sequence[Layer]) -> Layer:
+    """The configuration of `run` as a layer, threads aside, under the `layers` of the command line.
 
     Where those choose another task, preset or algorithm, what the run took from its own follows the new one.
 
@@ -334,9 +342,11 @@ def like_layer(run: Run, changes: Mapping[str, Any]) -> Layer:
     config = read_config(run)
     values = flat(config)
     decided = {key: values[key] for key in _DECIDING}
-    chosen = {key: changes.get(key, decided[key]) for key in _DECIDING}
+    deciding = [(origin, {k: v for k, v in said.items() if k in _DECIDING}) for origin, said in layers]
+    chosen = decided | {key: value for _, said in deciding for key, value in said.items()}
     if chosen != decided:
-        before, after = (flat(resolve([("", keys)]).config) for keys in (decided, chosen))
+        like = (f"like {run.id}", decided)
+        before, after = (flat(resolve(given).config) for given in ([like], [like, *deciding]))
         values = {key: after[key] if value == before[key] else value for key, value in values.items()} | chosen
     values.pop("compute.threads")  # how many there are to use now, not then
     return f"like {run.id}", values

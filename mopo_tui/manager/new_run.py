@@ -59,8 +59,12 @@ def resolve_run(
     Raises:
         ConfigError: one line that names the origin of what is wrong.
     """
-    layers = file_layers(config_file) + variables(os.environ) + ([like] if like else []) + list(command_line)
-    resolved = resolve(layers)
+    files = file_layers(config_file)
+    layers = files + variables(os.environ) + ([like] if like else []) + list(command_line)
+    try:
+        resolved = resolve(layers)
+    except ConfigError as error:
+        raise with_line(error) if error.origin in dict(files) else error from None
     if resolved.config.compute.threads:
         return resolved
     why = f"for this machine of {cores()} cores" if threads is None else "one slot each"
@@ -91,13 +95,21 @@ def _values(path: Path, *, named: bool) -> dict[str, Any]:
     """
     table = locations.read_toml(path)
     if EXPERIMENT in table and not named:
-        raise ConfigError(f"{path}: [{EXPERIMENT}] counts only in a file that is named: mopo run --config {path.name}")
+        why = f"[{EXPERIMENT}] counts only in a file that is named: mopo run --config {path.name}"
+        raise with_line(ConfigError(why, EXPERIMENT, origin=str(path)))
     if ON_FINISH in table and path != locations.user_config():
-        raise ConfigError(
-            f"{path}: {ON_FINISH} counts only in your own file {locations.user_config()} and on the command line"
-        )
+        why = f"{ON_FINISH} counts only in your own file {locations.user_config()} and on the command line"
+        raise with_line(ConfigError(why, ON_FINISH, origin=str(path)))
     values = flatten({key: value for key, value in table.items() if key not in BESIDES})
     return {key: value for key, value in values.items() if not key.startswith("paths.")}
+
+
+def with_line(error: ConfigError) -> ConfigError:
+    """An error whose origin is a TOML file, with the line of its key; as it is where the file has no such line."""
+    try:
+        return error.in_file(Path(error.origin).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):  # gone since it was read
+        return error
 
 
 def ignored(runs: Sequence[Resolved]) -> list[str]:

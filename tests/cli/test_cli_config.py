@@ -88,12 +88,12 @@ def test_validate_says_everything_that_is_wrong(mopo: Command, tmp_path: Path) -
     assert (done.returncode, done.stderr) == (2, "")
     problems = done.stdout.splitlines()
     for words in (
-        "paths.runs is not a path",
-        "seed = -1 is not at least 0",
-        "unknown key 'foo'",
-        "did you mean 'rollout.length'",
-        "rollout.length = 'x' is not a whole number",
-        "dynamics.elites = 9 is more than",
+        "wrong.toml:9: paths.runs is not a path",
+        "wrong.toml:1: seed = -1 is not at least 0",
+        "wrong.toml:2: unknown key 'foo'",
+        "wrong.toml:4: unknown key 'rollout.lenth'; did you mean 'rollout.length'",
+        "wrong.toml:5: rollout.length = 'x' is not a whole number",
+        "wrong.toml:7: dynamics.elites = 9 is more than",
     ):
         assert sum(words in problem for problem in problems) == 1, words
     assert len(problems) == 6
@@ -107,7 +107,14 @@ def test_validate_says_everything_that_is_wrong(mopo: Command, tmp_path: Path) -
         (b"[[", "not TOML"),
         (b"\xff\xfe", "not TOML"),
         (b'[experiment]\nseeds = "4-0"', "0-4, 0,2,5 or 0-2,7"),
-        (b"[experiment.sweep]\nrollout.lenth = [1]", "did you mean 'rollout.length'"),
+        (
+            b"[experiment.sweep]\nrollout.lenth = [1]",
+            "x.toml:2: experiment.sweep: unknown key 'rollout.lenth'; did you mean",
+        ),
+        (b'seed = 1\ntask = "hoper-medium"', "x.toml:2: unknown task 'hoper-medium'; did you mean 'hopper-medium'"),
+        (b'\npreset = "quik"', "x.toml:2: preset = 'quik' is not one of"),
+        (b"[dataset]\nsize = 100", "x.toml:2: dataset.size = 100 is too few"),
+        (b"keys.x = 1", "x.toml:1: keys.x"),
         (b"experiment = 3", "is a table"),
     ],
 )
@@ -117,6 +124,27 @@ def test_files_that_cannot_be_used_are_one_line(mopo: Command, tmp_path: Path, c
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (2, "", 1)
     assert words in done.stdout
     assert mopo("config", "validate", "nowhere.toml").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed = 1\n[rollout]\ncoeficient = 2", "exp.toml:3: unknown key 'rollout.coeficient'; did you mean"),
+        ('[experiment.sweep]\ntask = ["hoper-medium"]', "exp.toml:2: experiment.sweep: unknown task 'hoper-medium'"),
+        ("[dynamics]\nholdout_fraction = 0", "exp.toml:2: dynamics.holdout_fraction = 0 is not more than 0"),
+        (
+            "[experiment.sweep]\nrollout.real_fraction = [1e-3]",
+            "exp.toml:2: experiment.sweep: rollout.real_fraction = 0.001",
+        ),
+    ],
+)
+def test_a_run_is_not_begun_from_a_file_with_a_mistake(mopo: Command, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "exp.toml").write_text(text)
+    for more in (("--dry-run",), ()):
+        done = mopo("run", "--config", "exp.toml", *more)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert done.stderr.startswith(f"mopo: {message}")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_an_experiment_is_valid_and_other_tables_survive_an_edit(mopo: Command, tmp_path: Path) -> None:
@@ -146,8 +174,8 @@ def test_keys_of_the_app_are_set_checked_and_no_run_minds_them(mopo: Command, tm
     done = mopo("config", "validate", "mopo.toml")
     assert (done.returncode, done.stderr) == (2, "")
     assert done.stdout.splitlines() == [
-        "mopo.toml: keys.dashboard.stpo: there is no such action; did you mean keys.dashboard.stop?",
-        "mopo.toml: keys.dashboard.stop: p is dashboard.pause's, too; Stop stays on s",
+        "mopo.toml:2: keys.dashboard.stpo: there is no such action; did you mean keys.dashboard.stop?",
+        "mopo.toml:3: keys.dashboard.stop: p is dashboard.pause's, too; Stop stays on s",
     ]
     assert mopo("config", "unset", "keys.dashboard.stop").returncode == 0
     assert mopo("ls").returncode == 0

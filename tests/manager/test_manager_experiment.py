@@ -164,20 +164,27 @@ def test_the_command_line_stands_above_the_file() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[experiment]\nseed = 3", "unknown key experiment.seed; did you mean 'seeds'"),
-        ("[experiment]\nseeds = [1, -2]", "experiment.seeds = .* is not a list of whole numbers"),
+        ("[experiment]\nseed = 3", r"toml:2: unknown key experiment.seed; did you mean 'seeds'"),
+        ("[experiment]\nseeds = [1, -2]", r"toml:2: experiment.seeds = .* is not a list of whole numbers"),
         ("[experiment]\nseeds = [true]", "experiment.seeds"),
-        ("[experiment]\nseeds = [1, 1]", "1 stands there twice"),
+        ("[experiment]\nseeds = [1, 1]", r"toml:2: experiment.seeds: 1 stands there twice"),
         ("[experiment]\ntags = [1]", "experiment.tags"),
-        ("[experiment]\nname = 3", "experiment.name = 3 is not a text"),
-        ("[experiment.sweep]\nrollout.length = 3", r"experiment.sweep.rollout.length = 3 is not a list"),
-        ("experiment = 3", "is a table"),
-        ("[experiment.sweep]\nrollout.lenth = [3]", r"toml: experiment\.sweep: .*did you mean 'rollout.length'"),
+        ("[experiment]\nname = 3", r"toml:2: experiment.name = 3 is not a text"),
+        ("[experiment.sweep]\nrollout.length = 3", r"toml:2: experiment.sweep.rollout.length = 3 is not a list"),
+        ("experiment = 3", r"toml:1: experiment is a table"),
+        ("[experiment.sweep]\nrollout.lenth = [3]", r"toml:2: experiment\.sweep: .*did you mean 'rollout.length'"),
         (
             "[experiment.sweep]\nrollout.length = [-3]",
-            r"toml: experiment\.sweep: rollout.length = -3 is not at least 1",
+            r"toml:2: experiment\.sweep: rollout.length = -3 is not at least 1",
         ),
-        ('[experiment]\nseeds = "0-x"', r"toml: experiment\.seeds = '0-x': write them as"),
+        ('[experiment]\nseeds = "0-x"', r"toml:2: experiment\.seeds = '0-x': write them as"),
+        (
+            "[experiment.sweep]\nrollout.length = [\n1]\n[experiment.sweep.dataset]\nsize = [150]",
+            r"toml:5: experiment\.sweep: dataset.size = 150 is too few",
+        ),
+        ('[experiment.sweep]\n"rollout.lenth" = [3]', r"toml:2: experiment\.sweep: unknown key 'rollout.lenth'"),
+        ("[experiment]\nsweep = {seed = [1, 1]}", r"toml:2: experiment.sweep.seed: 1 stands there twice"),
+        ("\n[sac]\nlog_std_max = -30\n[experiment]\nseeds = [1]", r"exp\.toml:3: sac.log_std_min = "),
         ("[experiment]\nseeds = [1]\nsweep.seed = [1]", r"twice, by .*experiment\.seeds and by .*experiment\.sweep"),
     ],
 )
@@ -243,6 +250,14 @@ def test_like_with_another_preset_or_algorithm_follows_the_new_one(make_run: Cal
     assert [r.resolved.config.rollout.coefficient for r in swept.runs] == [1.0, 0.0]
 
 
+def test_like_with_a_preset_or_task_that_is_none_names_who_said_so(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    with pytest.raises(ConfigError, match=r"^--preset: preset = 'quik' is not one of"):
+        plan(Description(), [("--preset", {"preset": "quik"})], like=run)
+    with pytest.raises(ConfigError, match=r"exp\.toml:2: experiment\.sweep: unknown task 'hoper-medium'"):
+        plan(Description(), [], in_file('[experiment.sweep]\ntask = ["hoper-medium"]'), like=run)
+
+
 def test_like_needs_a_training_run_that_can_be_read(store: Store, make_run: Callable[..., Run]) -> None:
     from engine.config import BehaviourConfig, make
 
@@ -251,6 +266,9 @@ def test_like_needs_a_training_run_that_can_be_read(store: Store, make_run: Call
     run = make_run()
     (run.folder / record.CONFIG).write_text("rollout = [")
     with pytest.raises(ConfigError, match=r"config\.toml: not TOML"):
+        plan(Description(), [], like=run)
+    (run.folder / record.CONFIG).write_text("seed = 1\n[rollout]\nlenth = 3\n")
+    with pytest.raises(ConfigError, match=r"config\.toml:3: unknown key 'rollout.lenth'"):
         plan(Description(), [], like=run)
 
 

@@ -60,7 +60,7 @@ def test_a_choice_that_toml_takes_for_a_truth_value_is_meant_as_the_word() -> No
 
 def test_mistakes_name_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
     (Path.cwd() / "mopo.toml").write_text("[rollout]\ncoeficient = 3\n")
-    with pytest.raises(ConfigError, match=r"mopo\.toml.*coeficient.*rollout\.coefficient"):
+    with pytest.raises(ConfigError, match=r"mopo\.toml:2: unknown key 'rollout\.coeficient'.*'rollout\.coefficient'"):
         resolve_run([])
     (Path.cwd() / "mopo.toml").write_text("[rollout\n")
     with pytest.raises(ConfigError, match=r"mopo\.toml: not TOML"):
@@ -71,6 +71,41 @@ def test_mistakes_name_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOPO_SED", "4")
     with pytest.raises(ConfigError, match="MOPO_SED; did you mean MOPO_SEED"):
         resolve_run([])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('\ntask = "hoper-medium"', "2: unknown task 'hoper-medium'; did you mean 'hopper-medium'?"),
+        ('preset = "quik"', "1: preset = 'quik' is not one of"),
+        ("# length = 3\nrollout.length = 0", "2: rollout.length = 0 is not at least 1"),
+        ("[dynamics]\nhidden = [\n200, 0]", "2: dynamics.hidden = [200, 0] is not at least 1 in each entry"),
+        ("seed = 1\n\n[dataset]\nsize = 100", "4: dataset.size = 100 is too few"),
+        # The layers of this hidden are two: the defaults of weight_decay are for four.
+        ("[dynamics]\nhidden = [64, 64]", "2: dynamics.weight_decay needs 4 values"),
+        ("seed = 1\n[experiment]\nseeds = [1]", "2: [experiment] counts only in a file that is named"),
+        ('seed = 1\non_finish = "true"', "2: on_finish counts only in your own file"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_with_its_line(text: str, message: str, tmp_path: Path) -> None:
+    for path in (Path.cwd() / "mopo.toml", locations.user_config()):
+        if path == locations.user_config() and "on_finish" in text:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            resolve_run([])
+        assert str(caught.value).startswith(f"{path}:{message}")
+        path.unlink()
+    named = tmp_path / "exp.toml"
+    named.write_text("rollout.coeficient = 2")
+    with pytest.raises(ConfigError) as caught:
+        resolve_run([], named)
+    assert str(caught.value) == f"{named}:1: unknown key 'rollout.coeficient'; did you mean 'rollout.coefficient'?"
+    # What the command line says wrong stands in no file, whatever the file says of the same key.
+    named.write_text("rollout.length = 2")
+    with pytest.raises(ConfigError, match=r"^--set: rollout.length = 0"):
+        resolve_run([("--set", {"rollout.length": 0})], named)
 
 
 def test_dataset_status_reads_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
