@@ -49,6 +49,7 @@ MIXED_UP_ROWS = range(1_199_000, 1_200_920)  # hopper-medium-expert-v0 has 1,200
 _PIECE = 1 << 14  # rows at a time
 _SAME = 1e-4  # relative: s' and the next s are one number, of which a file may hold one rounded
 _ROUNDED = 1e-5  # a number in float32 beside a bound
+_HIGHEST = 5.0  # metres above or below its start: more than any of the robots jumps or falls
 _CLIPPED = 10.0  # Hopper's observed velocities end here
 
 
@@ -95,6 +96,11 @@ ROW_FINDINGS: dict[str, tuple[Level, str]] = {
         "error",
         "every episode of {limit:,} steps ends in a terminal ({rows}): time-outs were stored as terminals, and a critic "
         "would learn that nothing follows; set these to 0",
+    ),
+    "height": (
+        "error",
+        "s' of {rows} is more than {highest:g} m from the height at which {robot} begins, where it cannot come: "
+        "the values are broken, or normalised; drop these rows or mend them",
     ),
     "unhealthy": (
         "error",
@@ -254,6 +260,7 @@ def _states(
     start, s_next = piece.start, piece.s_next
     reset = piece.finite & _at_start(robot, s_next) & ~_at_start(robot, piece.s)
     scan.add("hidden-reset", reset, start)
+    scan.add("height", piece.finite & (np.abs(s_next[:, 0] - ROBOTS[robot].start[0]) > _HIGHEST), start)
     scan.add("unhealthy", piece.finite & ~piece.terminal & ~piece.limit & ~healthy(robot, s_next, _ROUNDED), start)
     if known_end or not ROBOTS[robot].healthy:
         goes_on = healthy(robot, s_next, -_ROUNDED)
@@ -296,7 +303,7 @@ def _counted(count: int, what: str = "row") -> str:
 
 def _about_rows(dataset: TransitionDataset, scan: _Scan, robot: str | None) -> Iterator[Finding]:
     rule = ROBOTS[robot].healthy if robot else ""
-    about = {"worst": scan.worst_action, "limit": _limit(dataset), "robot": robot, "rule": rule}
+    about = {"worst": scan.worst_action, "limit": _limit(dataset), "robot": robot, "rule": rule, "highest": _HIGHEST}
     for code, (level, message) in ROW_FINDINGS.items():
         count = scan.rows[code]
         if count:

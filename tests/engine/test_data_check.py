@@ -210,6 +210,24 @@ def test_actions_outside_the_range(real: Callable[[str], TransitionDataset]) -> 
     assert "3.25" in f["action-range"].message
 
 
+@pytest.mark.parametrize(
+    ("name", "height"), [("hopper", 1e6), ("hopper", 7.0), ("halfcheetah", 50.0), ("halfcheetah", -6.0)]
+)
+def test_heights_that_no_rule_forbids_and_no_robot_reaches(
+    real: Callable[[str], TransitionDataset], name: str, height: float
+) -> None:
+    d = real(name)
+    at = middle(d, 100)
+
+    def damage(d: TransitionDataset) -> None:
+        d.next_observations[at, 0] = height
+        d.observations[at + 1, 0] = height
+
+    f = found(changed(d, damage))
+    assert f.keys() == {"height"}
+    assert (f["height"].rows, f["height"].first_row) == (1, at)
+
+
 @pytest.mark.parametrize(("name", "height"), [("hopper", 0.5), ("walker2d", 0.5), ("ant", 1.2)])
 def test_impossible_heights(real: Callable[[str], TransitionDataset], name: str, height: float) -> None:
     d = real(name)
