@@ -242,10 +242,10 @@ def write(dataset: TransitionDataset, folder: Path) -> TransitionDataset:
         building.mkdir(parents=True)
         try:
             with open(building / ROWS, "wb") as f:
-                np.ascontiguousarray(dataset.rows, dtype="<f4").tofile(f)
+                f.write(np.ascontiguousarray(dataset.rows, dtype="<f4").data)  # tofile would not say why it failed
                 os.fsync(f.fileno())
             with open(building / EPISODE_ENDS, "wb") as f:
-                np.ascontiguousarray(dataset.episode_ends, dtype="<i8").tofile(f)
+                f.write(np.ascontiguousarray(dataset.episode_ends, dtype="<i8").data)
                 os.fsync(f.fileno())
             with open(building / MANIFEST, "w", encoding="utf-8") as f:
                 f.write(dumps({**dataset.manifest, "written": time.time()}, indent=1) + "\n")

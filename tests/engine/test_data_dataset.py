@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 from pathlib import Path
 
@@ -54,6 +55,18 @@ def test_written_and_opened(tmp_path: Path) -> None:
     assert opened.fingerprint == example().fingerprint
     opened.verify()
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["9-v0"]
+
+
+@pytest.mark.parametrize("limit", [100, 365])  # in the rows, and in the manifest
+def test_a_file_that_cannot_be_written_whole_leaves_nothing_and_says_why(tmp_path: Path, limit: int) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(DatasetError, match=r"cannot write the dataset .*9-v0: File too large"):
+            write(example(), tmp_path / "9-v0")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_million_rows_open_in_milliseconds(tmp_path: Path) -> None:
