@@ -320,6 +320,7 @@ def test_background_run_is_stopped_by_command(mopo: Command, store: Store) -> No
 
 def test_a_stopped_training_run_is_resumed_and_a_finished_one_goes_on(mopo: Command, store: Store) -> None:
     small = ("--preset", "smoke", "--threads", "1", "--size", "3000", "--set", "evaluation.calibration=false")
+    small += ("--set", "sac.hidden=[16, 16]")
     run = (
         "run",
         "--task",
@@ -347,11 +348,11 @@ def test_a_stopped_training_run_is_resumed_and_a_finished_one_goes_on(mopo: Comm
     assert "final policy (2 episodes)" in resumed.stdout
     assert "between the batch's mean (0) and its best episode (100)" in resumed.stdout
     assert "evaluated in HalfCheetah-v5, gymnasium" in resumed.stdout
-    further = mopo("resume", run_id, "--epochs", "15")
+    further = mopo("resume", run_id, "--epochs", "21")
     assert further.returncode == 0, further.stderr
-    assert "epoch 15" in further.stderr + further.stdout
-    refused = mopo("resume", run_id, "--epochs", "15")
-    assert (refused.returncode, "trained for 15 epochs already" in refused.stderr) == (2, True)
+    assert "epoch 21" in further.stderr + further.stdout
+    refused = mopo("resume", run_id, "--epochs", "21")
+    assert (refused.returncode, "trained for 21 epochs already" in refused.stderr) == (2, True)
     assert "no ensembles are kept yet" in mopo("models", "ls").stderr
 
 
