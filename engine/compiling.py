@@ -84,9 +84,14 @@ def whole(function: Callable[..., Any]) -> Callable[..., Any]:
 @contextlib.contextmanager
 def marked(cache: Path) -> Iterator[None]:
     """While something is compiled a file says so, locked for as long as this process lives."""
-    with tempfile.NamedTemporaryFile(dir=cache, prefix=MARK) as mark:
-        fcntl.flock(mark, fcntl.LOCK_EX)
+    descriptor, mark = tempfile.mkstemp(dir=cache, prefix=MARK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        # Before it was locked another process may have taken it for a dead one's, and removed it.
+        Path(mark).unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def mend(*folders: Path) -> None:

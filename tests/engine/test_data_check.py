@@ -210,6 +210,10 @@ def test_actions_outside_the_range(real: Callable[[str], TransitionDataset]) -> 
     assert "3.25" in f["action-range"].message
 
 
+def put_at(d: TransitionDataset, at: int, height: float) -> None:
+    d.next_observations[at, 0] = d.observations[at + 1, 0] = height
+
+
 @pytest.mark.parametrize(
     ("name", "height"), [("hopper", 1e6), ("hopper", 7.0), ("halfcheetah", 50.0), ("halfcheetah", -6.0)]
 )
@@ -219,11 +223,7 @@ def test_heights_that_no_rule_forbids_and_no_robot_reaches(
     d = real(name)
     at = middle(d, 100)
 
-    def damage(d: TransitionDataset) -> None:
-        d.next_observations[at, 0] = height
-        d.observations[at + 1, 0] = height
-
-    f = found(changed(d, damage))
+    f = found(changed(d, lambda d: put_at(d, at, height)))
     assert f.keys() == {"height"}
     assert (f["height"].rows, f["height"].first_row) == (1, at)
 
@@ -233,11 +233,7 @@ def test_impossible_heights(real: Callable[[str], TransitionDataset], name: str,
     d = real(name)
     at = middle(d, 100)
 
-    def damage(d: TransitionDataset) -> None:
-        d.next_observations[at, 0] = height
-        d.observations[at + 1, 0] = height
-
-    f = found(changed(d, damage))
+    f = found(changed(d, lambda d: put_at(d, at, height)))
     assert f.keys() == {"unhealthy"}
     assert (f["unhealthy"].rows, f["unhealthy"].first_row) == (1, at)
 
