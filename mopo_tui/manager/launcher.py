@@ -165,6 +165,25 @@ def _visible(gpus: Sequence[Gpu], chosen: str | None) -> list[Gpu]:
     return found
 
 
+def gpus_of(device: str, gpus: Sequence[Gpu]) -> Sequence[Gpu]:
+    """Those of `gpus` on which a run with `compute.device` = "cuda" or "cuda:N" may be computed."""
+    _, colon, number = device.partition(":")
+    if not colon:
+        return gpus
+    return gpus[int(number) : int(number) + 1] if number.isdecimal() else ()
+
+
+def missing_device(launcher: Launcher, device: str) -> str:
+    """Why a run with that `compute.device` cannot be computed there, in a few words; empty where it can. May take seconds."""
+    if not device.startswith("cuda"):
+        return ""
+    gpus = launcher.gpus() if launcher.has_gpus() else []
+    if gpus_of(device, gpus):
+        return ""
+    there = {0: "is no GPU", 1: "is only one GPU"}.get(len(gpus), f"are only {len(gpus)} GPUs")
+    return f"there {there} on this host"
+
+
 THIS_HOST = ThisHost()
 PLACES: tuple[Launcher, ...] = (
     THIS_HOST,

@@ -24,7 +24,7 @@ from pathlib import Path
 from engine import record
 from mopo_tui.manager import locks
 from mopo_tui.manager.jobs import CLAIM, JOB, Job, fields_of, quoted, read_job, renumber
-from mopo_tui.manager.launcher import THIS_HOST, Gpu, Launcher
+from mopo_tui.manager.launcher import THIS_HOST, Gpu, Launcher, gpus_of
 from mopo_tui.manager.state import (
     HEARTBEAT_MAX_AGE,
     QUEUED_MARK,
@@ -325,7 +325,7 @@ class Queue:
         for job in self.waiting():
             if not job.on_gpu or not self._is_mine(job):
                 continue
-            wanted = [gpu for gpu in _choice(job.device, gpus) if gpu.uuid not in taken]
+            wanted = [gpu for gpu in gpus_of(job.device, gpus) if gpu.uuid not in taken]
             roomy = [gpu for gpu in wanted if gpu.free >= min(job.bytes, 0.9 * gpu.total)]
             if roomy:
                 given[job.run_id] = roomy[0].uuid
@@ -379,14 +379,6 @@ class Queue:
             self._give_back(claim)
         elif process is None or not alive(folder, process):  # else its engine goes on without a supervisor, in its slot
             claim.path.unlink(missing_ok=True)
-
-
-def _choice(device: str, gpus: Sequence[Gpu]) -> Sequence[Gpu]:
-    """The GPUs that a device means."""
-    _, colon, number = device.partition(":")
-    if not colon:
-        return gpus
-    return gpus[int(number) : int(number) + 1] if number.isdecimal() else ()
 
 
 def _age(path: Path) -> float:

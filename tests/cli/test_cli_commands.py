@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -161,6 +162,27 @@ def test_dry_run_tells_every_value_and_its_origin(mopo: Command, tmp_path: Path)
     assert "GB of memory" in text
     assert plan["expected"]["seconds"] > 0
     assert not any((tmp_path / "runs").glob("*/run.json"))
+
+
+def test_dry_run_tells_of_a_device_that_is_not_there(mopo: Command, tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho '0, GPU-0000, 16000, 9000'\n")
+    program.chmod(0o755)
+    with_a_gpu = {"PATH": f"{program.parent}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": "0"}
+    none, one = "there is no GPU on this host", "there is only one GPU on this host"
+    sweep = ("--sweep", "compute.device=cpu,cuda,cuda:1")
+    for arguments, machine, told in (
+        (("--device", "cuda"), {"CUDA_VISIBLE_DEVICES": ""}, {"cuda": none}),
+        (("--device", "cuda:3"), with_a_gpu, {"cuda:3": one}),
+        (("--device", "cuda"), with_a_gpu, {}),
+        (sweep, with_a_gpu, {"cuda:1": one}),
+        (sweep, {"CUDA_VISIBLE_DEVICES": ""}, {"cuda": none, "cuda:1": none}),
+    ):
+        done = mopo("run", "--preset", "smoke", *arguments, "--dry-run", "--json", **machine)
+        lines = [f"mopo: compute.device = {device}: {why}, so it would fail here" for device, why in told.items()]
+        assert (done.returncode, done.stderr.splitlines()) == (0, lines)
+        assert json.loads(done.stdout)
 
 
 def test_compare_shows_scores_differences_and_warnings(mopo: Command, make_run: Callable[..., Run]) -> None:

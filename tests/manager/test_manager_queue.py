@@ -19,7 +19,7 @@ from trivial_launcher import WORK, Trivial
 from engine import record
 from mopo_tui.manager import LaunchError, Run, RunState, Store, StoreError, identity
 from mopo_tui.manager import queue as queue_module
-from mopo_tui.manager.launcher import ThisHost
+from mopo_tui.manager.launcher import ThisHost, missing_device
 from mopo_tui.manager.queue import Queue, QueueError
 from mopo_tui.manager.state import PAUSED_MARK, QUEUED_MARK, SUPERVISOR_LOCK
 
@@ -702,6 +702,15 @@ def test_visible_devices_limit_and_order_the_gpus(gpus: Callable[..., None], mon
         assert [gpu.index for gpu in ThisHost().gpus()] == indices
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert [(gpu.free, gpu.total) for gpu in ThisHost().gpus()][:1] == [(1 << 20, 16_000 << 20)]
+
+
+def test_a_device_that_is_not_there_is_told(gpus: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(1, 2)
+    for device in ("cpu", "cuda", "cuda:1"):
+        assert missing_device(ThisHost(), device) == ""
+    assert missing_device(ThisHost(), "cuda:2") == "there are only 2 GPUs on this host"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert missing_device(ThisHost(), "cuda") == "there is no GPU on this host"
 
 
 def test_without_nvidia_smi_a_gpu_run_waits_and_holds_up_nobody(
