@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.data.contacts import contacts_of
 from engine.data.dataset import DatasetError, TransitionDataset, in_memory, row_width
 from engine.data.fetching import TIMEOUT_SECONDS, Published, fetch
 from engine.data.hdf5 import Arrays, Poll, blocks
@@ -155,7 +156,8 @@ def read(path: Path, poll: Poll, family: str | None = None, *, environment: str 
     it. The last episode may be cut. A row that ends an episode and whose s' the file does not tell is dropped; a terminal one is
     kept with s' = s, and the manifest's terminal_next_observations is then False. The manifest's notes say what was done.
 
-    D4RL's data were made with MuJoCo 2: policies are evaluated in the v4 environment with the contacts of that time. The manifest's
+    D4RL's data were made with MuJoCo 2: policies are evaluated in the v4 environment with the contacts of that time, unless it is
+    no published file and its steps were simulated with newer ones. The manifest's
     max_episode_steps is how long an episode is here that ran to the time limit: 1000, or less where its last row had no s'.
 
     Args:
@@ -233,9 +235,14 @@ def _read(arrays: Arrays, family: str | None, environment: str | None) -> Transi
 
     name, fault = _known(arrays.path)
     notes = [*arrays.notes, f"{name}: {fault}"] if fault else arrays.notes
+    env_id = environment or f"{told_family}-v4"
+    options = {} if environment else _environment_options(obs)
+    if name is None and contacts_of(env_id, options, rows, obs, act) == "new":
+        options["legacy_contacts"] = False
+        notes.append("evaluated with the contacts of MuJoCo 3.5 and newer: its steps are theirs")
     manifest = {
-        "environment": environment or f"{told_family}-v4",
-        "environment_options": {} if environment else _environment_options(obs),
+        "environment": env_id,
+        "environment_options": options,
         "max_episode_steps": None if environment else _time_limit(rows, episode_ends),
         "origin": "d4rl",
         "description": (

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from packaging.requirements import InvalidRequirement, Requirement
 
+from engine.data.contacts import WITH_MARGINS, contacts_of
 from engine.data.dataset import DatasetError, TransitionDataset, in_memory
 from engine.data.minari_io import ID, OUR_KEY, location, main_file, move_in, read_metadata, read_rows, temporary_root
 from engine.record import bytes_of, read_json
@@ -105,8 +106,6 @@ def _nearest(dataset_id: str, known: Sequence[str]) -> str:
 ENVIRONMENT_ID = re.compile(r"([-\w]+/)?[-.\w]+", re.ASCII)
 LONGEST_LINE = 300
 OBSERVING_WRAPPERS = ("RecordEpisodeStatistics", "RecordVideo", "Monitor", "OrderEnforcing", "PassiveEnvChecker")
-# Gymnasium's environments whose geoms have contact margins: what MuJoCo 3.5 changed concerns these alone.
-WITH_MARGINS = re.compile(r"(Ant|Hopper|Humanoid|HumanoidStandup|Pusher)-v[45]")
 _OLD_MUJOCO = [f"{major}.{minor}.{patch}" for major in (2, 3) for minor in range(5) for patch in range(10)]
 
 
@@ -148,6 +147,10 @@ def read(dataset_id: str, poll: Poll = lambda: None) -> TransitionDataset:
             f"the Minari dataset {dataset_id} has {observation_dim} observations and {action_dim} actions in its file, "
             f"{spaces[0]} and {spaces[1]} in its metadata"
         )
+    reason = _made_with_old_contacts(environment, metadata, rows, observation_dim, action_dim)
+    if reason:
+        environment["environment_options"]["legacy_contacts"] = True
+        notes.append(f"evaluated with the contacts of MuJoCo up to 3.4: {reason}")
     if len(ends) < episodes:
         notes.append(f"{episodes - len(ends):,} episodes without steps left out")
     ends, divided = _divided(rows, ends)
@@ -224,10 +227,6 @@ def _environment(dataset_id: str, metadata: Mapping[str, Any], notes: list[str])
             f"the Minari dataset {dataset_id}: its environment {env_id} has the keywords {_line(repr(odd))}, which are not plain "
             "numbers and are not taken from a dataset"
         )
-    reason = _made_with_old_contacts(env_id, metadata)
-    if reason:
-        options["legacy_contacts"] = True
-        notes.append(f"evaluated with the contacts of MuJoCo up to 3.4: {reason}")
     return about | {"environment": env_id, "environment_options": options}
 
 
@@ -249,16 +248,26 @@ def _plain(value: Any) -> bool:
     return type(value) in (bool, int) or (type(value) is float and math.isfinite(value))
 
 
-def _made_with_old_contacts(env_id: str, metadata: Mapping[str, Any]) -> str:
-    """What speaks for MuJoCo 3.4 or older: our own metadata, else others' requirements, else that they say nothing of it."""
+def _made_with_old_contacts(
+    environment: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    rows: NDArray[np.float32],
+    observation_dim: int,
+    action_dim: int,
+) -> str:
+    """What speaks for MuJoCo 3.4 or older: our own metadata, else the rows, else what the dataset requires; empty: nothing does."""
+    env_id, options = environment["environment"], environment["environment_options"]
     if OUR_KEY in metadata:
-        options = _of_ours(metadata).get("environment_options")
-        return "its manifest says so" if isinstance(options, dict) and options.get("legacy_contacts") is True else ""
-    for requirement in _requirements(metadata):
+        ours = _of_ours(metadata).get("environment_options")
+        return "its manifest says so" if isinstance(ours, dict) and ours.get("legacy_contacts") is True else ""
+    made_with = contacts_of(env_id, options, rows, observation_dim, action_dim)
+    if made_with is not None:
+        return "its steps are theirs" if made_with == "old" else ""
+    for requirement in _requirements(metadata) if WITH_MARGINS.fullmatch(env_id) else ():
         if requirement.name == "mujoco" and requirement.specifier:
             old = any(version in requirement.specifier for version in _OLD_MUJOCO)
             return f"it requires {requirement}" if old else ""
-    return "it does not say with which MuJoCo it was made" if WITH_MARGINS.fullmatch(env_id) else ""
+    return ""
 
 
 def _of_ours(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,13 +97,13 @@ def mopo(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 @pytest.fixture(scope="module")
 def hopper_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file in D4RL's v2 form, of random actions in Hopper-v4."""
+    """A file in D4RL's v2 form, of random actions in Hopper-v4 with the contacts of D4RL's time."""
     import h5py
     import numpy as np
 
     from engine import envs
 
-    env = envs.make("Hopper-v4")
+    env = envs.make("Hopper-v4", legacy_contacts=True)
     env.action_space.seed(0)
     rows: dict[str, list[Any]] = {name: [] for name in ("observations", "actions", "rewards", "next_observations")}
     terminals, observation = [], env.reset(seed=0)[0]

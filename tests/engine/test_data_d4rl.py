@@ -319,6 +319,18 @@ def test_the_environment_is_told_from_the_data(
     assert (manifest["environment"], manifest["environment_options"]) == (environment, {"legacy_contacts": True})
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("env_id", ["Hopper-v4", "Ant-v4"])
+def test_a_file_is_evaluated_with_the_contacts_that_its_steps_were_made_with(
+    tmp_path: Path, env_id: str, legacy: bool
+) -> None:
+    arrays = rollout(env_id, 600, legacy_contacts=legacy)
+    manifest = d4rl.read(store(tmp_path / "a.hdf5", arrays), pass_by).manifest
+    assert (manifest["environment"], manifest["environment_options"]) == (env_id, {"legacy_contacts": legacy})
+    told = "evaluated with the contacts of MuJoCo 3.5 and newer: its steps are theirs"
+    assert manifest["notes"] == ([] if legacy else [told])
+
+
 def test_ants_contact_forces_stay_unless_they_are_all_zero(tmp_path: Path) -> None:
     arrays = still(111, 8, 0.7)
     dataset = d4rl.read(store(tmp_path / "a.hdf5", arrays), pass_by)

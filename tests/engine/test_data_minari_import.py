@@ -145,16 +145,50 @@ def test_what_the_metadata_tell_is_in_the_manifest() -> None:
         ("Hopper-v5", ["mujoco>=3.1.0,<3.2.0", "gymnasium"], True),
         ("Hopper-v5", ["mujoco==4.0.0"], False),
         ("Hopper-v5", ["mujoco>=3.5"], False),
-        ("Hopper-v5", None, True),
-        ("Hopper-v5", ["what is this?", 3], True),
-        ("Pendulum-v1", None, False),
+        ("Hopper-v5", None, False),
+        ("Hopper-v5", ["what is this?", 3], False),
+        ("Pendulum-v1", ["mujoco==3.2.3"], False),
         ("InvertedPendulum-v5", ["gymnasium"], False),
     ],
 )
-def test_contacts_are_those_of_the_mujoco_that_made_the_data(env_id: str, requirements: Any, old: bool) -> None:
+def test_where_the_steps_tell_nothing_contacts_are_those_of_the_required_mujoco(
+    env_id: str, requirements: Any, old: bool
+) -> None:
     data = make(ID)
     change(data, env_spec=gymnasium.spec(env_id).to_json(), requirements=requirements)
     assert minari_import.read(ID).manifest["environment_options"] == ({"legacy_contacts": True} if old else {})
+
+
+@pytest.mark.parametrize("requirements", [None, ["mujoco>=3.1"], ["mujoco==3.2.3"], ["mujoco==4.0.0"]])
+@pytest.mark.parametrize("old", [False, True])
+def test_contacts_are_those_with_which_the_steps_were_made_whatever_it_requires(old: bool, requirements: Any) -> None:
+    env = envs.make("Hopper-v5", legacy_contacts=old)
+    env.action_space.seed(0)
+    episodes = []
+    for seed in range(10):
+        observations, actions, rewards, fallen = [env.reset(seed=seed)[0]], [], [], [False]
+        while not fallen[-1]:
+            actions.append(env.action_space.sample())
+            s, r, terminated, _, _ = env.step(actions[-1])
+            observations, rewards, fallen = [*observations, s], [*rewards, r], [*fallen, terminated]
+        length = len(actions)
+        episodes.append(
+            episode(
+                length,
+                observations=np.array(observations),
+                actions=np.array(actions),
+                rewards=np.array(rewards),
+                terminations=np.array(fallen[1:]),
+                infos={},
+            )
+        )
+    env.close()
+    change(make(ID, *episodes), env_spec=gymnasium.spec("Hopper-v5").to_json(), requirements=requirements)
+    manifest = minari_import.read(ID).manifest
+    assert manifest["environment_options"] == ({"legacy_contacts": True} if old else {})
+    assert manifest["notes"] == (
+        ["evaluated with the contacts of MuJoCo up to 3.4: its steps are theirs"] if old else []
+    )
 
 
 def test_policies_are_evaluated_where_the_dataset_says() -> None:
@@ -513,7 +547,7 @@ def test_a_dataset_is_fetched(hub: list[str], minari_root: Path) -> None:
     assert all(0 <= done <= total and total > 0 for done, total in seen)
     assert seen[-1][0] > 10_000
     assert len(minari.load_dataset("people/deep/hopper-v0")[0]) == 30
-    assert minari_import.read("people/deep/hopper-v0").manifest["environment_options"] == {"legacy_contacts": True}
+    assert minari_import.read("people/deep/hopper-v0").manifest["environment"] == "Hopper-v5"
     asked = len(hub)
     assert asked
     assert minari_import.fetch("people/deep/hopper-v0", lambda *_: None, lambda: None) == folder

@@ -25,8 +25,8 @@ def minari_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def hopper_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two thousand random steps of Hopper-v4 in D4RL's form."""
-    return store(tmp_path_factory.mktemp("files") / "mine.hdf5", rollout("Hopper-v4", 2000))
+    """Two thousand random steps of Hopper-v4, with the contacts of D4RL's time, in D4RL's form."""
+    return store(tmp_path_factory.mktemp("files") / "mine.hdf5", rollout("Hopper-v4", 2000, legacy_contacts=True))
 
 
 def asked(task_name: str, source: Path | str, **values: Any) -> Wanted:
