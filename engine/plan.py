@@ -59,6 +59,11 @@ def fine_tunes(config: TrainConfig) -> bool | None:
     return chosen.name in FINE_TUNED if how == "paper" and of_the_paper else None
 
 
+def stage1_evaluations(config: TrainConfig) -> int:
+    """How often MB2PO's first stage is evaluated: after every `evaluation.every` epochs, once at least."""
+    return max(1, config.mb2po.stage1_epochs // config.evaluation.every)
+
+
 def planned_work(config: TrainConfig, build_data: bool) -> dict[str, float]:
     """Seconds of one thread by stage, in the order of the stages."""
     d, e, r = config.dynamics, config.evaluation, config.rollout

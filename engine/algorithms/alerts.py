@@ -61,7 +61,7 @@ class Watch:
             )
 
     def score(self, returns: Sequence[float], planned: int) -> None:
-        """Mean returns of the evaluations so far, of how many."""
+        """Mean returns of a stage's evaluations so far, and how many are planned for it."""
         best = max(range(len(returns)), key=lambda i: returns[i])
         since = len(returns) - 1 - best
         if since >= max(FLAT_LEAST, FLAT_SHARE * planned):
@@ -72,6 +72,11 @@ class Watch:
         free = shutil.disk_usage(self._recorder.folder).free
         if free < FREE_BYTES:
             self._say("disk", f"the disk of {self._recorder.folder} is nearly full: {free / 1e6:.0f} MB free")
+
+    def fit_epoch(self, epoch: int, losses: Sequence[float]) -> None:
+        """All that an epoch of the dynamics tells: `losses` are each member's holdout MSE."""
+        self.member_losses(epoch, losses)
+        self.disk()
 
     def epoch(
         self, epoch: int, metrics: Mapping[str, float], largest_reward: float, discount: float, data_p95: float | None

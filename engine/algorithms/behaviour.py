@@ -6,6 +6,7 @@ import dataclasses
 import time
 
 from engine import envs
+from engine.algorithms.alerts import Watch
 from engine.algorithms.online_sac import checkpointed_step, train_online
 from engine.compute import Compute
 from engine.config import BehaviourConfig, Sac
@@ -38,7 +39,7 @@ def train_behaviour(config: BehaviourConfig, compute: Compute, recorder: Recorde
     last = max(kept, key=lambda policy: int(policy.metadata["step"]), default=None)
     if last is not None:
         recorder.summary(return_last=last.metadata["return"], return_best=best)
-    begun = time.perf_counter()
+    watch, begun = Watch(recorder), time.perf_counter()
 
     def after_step(step: int) -> None:
         stop()
@@ -69,5 +70,6 @@ def train_behaviour(config: BehaviourConfig, compute: Compute, recorder: Recorde
         returns = {"return_last": chunk.metrics["eval/return"], "return_best": best}
         recorder.summary(force=True, **returns, speed=rate, speed_unit="steps/s")
         recorder.event("evaluation", f"step {chunk.step}: stochastic return {chunk.metrics['eval/return']:.1f}")
+        watch.disk()
     progress.finish()
     recorder.result(steps=config.steps, best={"return": best})

@@ -35,7 +35,7 @@ from engine.algorithms.stages import (
 )
 from engine.dynamics.ensemble import Model
 from engine.dynamics.rollouts import Roller
-from engine.plan import fine_tunes
+from engine.plan import fine_tunes, stage1_evaluations
 from engine.policy import Policy
 from engine.record import CHECKPOINTS
 
@@ -162,7 +162,7 @@ def finish(t: Training, policies: dict[str, Policy], recommended: str, decisions
     """Score the policies of both stages; the recommended one is the run's."""
     policy, stage1_epochs = policies[recommended], t.config.mb2po.stage1_epochs
     policy.save(t.folder / CHECKPOINTS / FINAL)
-    in_stage1 = -(-stage1_epochs // t.config.evaluation.every)
+    in_stage1 = stage1_evaluations(t.config)
     first = recommended == "stage1"
     evaluations = t.evaluations[:in_stage1] if first else t.evaluations[in_stage1:]
     epochs = t.epochs if "stage2" in policies else stage1_epochs

@@ -36,7 +36,7 @@ from engine.dynamics.rollouts import Roller, Round
 from engine.dynamics.training import DynamicsEpoch, FitState, fit
 from engine.dynamics.uncertainty import histogram_counts
 from engine.evaluation import Episodes, Evaluator, score
-from engine.plan import PLANNED_DYNAMICS_EPOCHS, planned_work
+from engine.plan import PLANNED_DYNAMICS_EPOCHS, planned_work, stage1_evaluations
 from engine.policy import Policy
 from engine.progress import Progress
 from engine.provenance import describe_data
@@ -322,7 +322,7 @@ def record_fit_epoch(t: Training, epoch: int, row: dict[str, Any], rate: float |
         metrics["speed/dynamics_steps_per_s"] = rate
         t.recorder.summary(speed=rate, speed_unit="steps/s")
     t.recorder.metrics(metrics, epoch)
-    t.watch.member_losses(epoch, row["val_loss"])
+    t.watch.fit_epoch(epoch, row["val_loss"])
 
 
 # --- improve a policy -------------------------------------------------------------------------------------------------------------
@@ -468,7 +468,9 @@ def evaluate(t: Training, agent: Agent, roller: Roller | None, epoch: int, epoch
         policy.save(t.folder / CHECKPOINTS / "best.safetensors")
     t.summarise()
     t.recorder.event("evaluation", f"epoch {epoch}: {describe(scores)} ({episodes} episodes)")
-    t.watch.score([float(s["return"] or 0.0) for s in t.evaluations], epochs // t.config.evaluation.every)
+    # A policy that goes on in the model is not flat because the batch alone gave a better one.
+    of_stage = t.evaluations[stage1_evaluations(t.config) if stage == "finetune" else 0 :]
+    t.watch.score([float(s["return"] or 0.0) for s in of_stage], epochs // t.config.evaluation.every)
 
 
 def record_calibration(t: Training, agent: Agent, roller: Roller, real: Episodes, epoch: int) -> None:

@@ -20,7 +20,7 @@ from engine.data.dataset import DatasetError, TransitionDataset
 from engine.data.training_replay import TASK_REWARDS, fed_with_another_reward, from_training
 from engine.policy import Policy
 from engine.randomness import key
-from engine.record import CHECKPOINTS, Recorder, create_run
+from engine.record import CHECKPOINTS, EVENTS, Recorder, create_run, read_rows
 from engine.tasks import BEHAVIOURS, TASKS, Task
 
 ANT, JUMP, HOPPER = TASKS["ant-angle"], TASKS["halfcheetah-jump"], TASKS["hopper-medium-replay"]
@@ -60,6 +60,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def copy(trained: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
     """A run that a test may damage."""
     return lambda name: Path(shutil.copytree(trained[name], tmp_path / f"copy-{name}"))
+
+
+def test_a_disk_that_is_nearly_full_is_told_while_a_behaviour_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.algorithms.alerts.FREE_BYTES", float("inf"))
+    folder = train(begin(tmp_path / "run", "hopper"), "hopper")
+    alerts = [row for row in read_rows(folder / EVENTS)[0] if row["kind"] == "alert"]
+    assert [(row["cause"], row["stage"]) for row in alerts] == [("disk", "behaviour")]
 
 
 def replayed(task: Task, dataset: TransitionDataset, behaviour: str) -> list[int]:

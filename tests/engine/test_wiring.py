@@ -31,7 +31,7 @@ from engine.dynamics.ensemble import Ensemble, Model, Normaliser
 from engine.dynamics.rollouts import Roller
 from engine.evaluation import Episodes, Recorded
 from engine.plan import planned_work
-from engine.record import EVENTS, METRICS, Recorder, read_rows
+from engine.record import EVENTS, METRICS, Recorder, read_json, read_rows
 from engine.tasks import task
 
 # The package's names of these two modules are those of the recipes in them.
@@ -432,6 +432,7 @@ def test_a_run_watches_its_fit_each_epoch_and_each_evaluation_and_says_what_is_w
     events, rows = read_rows(t.folder / EVENTS)[0], read_rows(t.folder / METRICS)[0]
     causes = {event["cause"] for event in events if event["kind"] == "alert"}
     assert causes == {*(f"member {i}" for i in range(7)), "q", "uncertainty", "flat", "disk"}
+    assert [event["stage"] for event in events if event.get("cause") == "disk"] == ["dynamics"]  # not only later
 
     def recorded(name: str) -> list[float]:
         return [row["m"][name] for row in rows if name in row["m"]]
@@ -526,6 +527,27 @@ def test_mb2pos_second_stage_goes_on_with_policy_and_q_of_the_first_in_the_penal
     for row in rounds:
         assert row["rollout/penalty"] == pytest.approx(1.5 * row["uncertainty/mean"])
         assert row["rollout/penalty"] > 0
+
+
+@pytest.mark.parametrize(
+    ("every", "stage1_epochs", "epochs", "counted"),
+    [(1, 2, 3, [1, 2, 1, 2, 3]), (2, 3, 5, [1, 1, 2]), (4, 2, 3, [1, 1])],
+)
+def test_the_evaluations_of_mb2pos_stages_are_told_apart(
+    training: Trainings, every: int, stage1_epochs: int, epochs: int, counted: list[int]
+) -> None:
+    """`counted`: of the present stage so far, at each evaluation. The run's last ten are of the recommended policy's stage."""
+    budget = {"policy.epochs": epochs, "policy.updates_per_epoch": 2, "rollout.transitions": 100, "rollout.length": 2}
+    budget |= {"evaluation.every": every, "evaluation.calibration": False, "mb2po.stage1_epochs": stage1_epochs}
+    t = training(HOPPER, algorithm="mb2po", **budget, **{"mb2po.enter": "always"})
+    t.watch = watch = Noted(t.recorder)
+    mb2po.mb2po(t)
+    assert [len(told[0]) for told in watch.told["score"]] == counted
+    result = read_json(t.folder / "result.json")
+    assert result is not None
+    of_stage = {"stage1": max(1, stage1_epochs // every), "stage2": max(1, epochs // every)}
+    assert sum(of_stage.values()) == len(counted)
+    assert result["mean_last_10"]["evaluations"] == of_stage[result["recommended"]]
 
 
 # --- calibration ------------------------------------------------------------------------------------------------------
