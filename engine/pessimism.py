@@ -5,6 +5,7 @@ The paper's own u(s, a), which comes off the reward, and its relatives stand in 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -39,6 +40,17 @@ def bellman_inconsistency(values: Tensor) -> Tensor:
 
 class BellmanPenalty:
     """β times the Bellman inconsistency of the model rows of a batch: y = r + γ(1 − d)·V(s') − β·std_i.
+
+    The std is that of V(s'_i), not of γV(s'_i) as a difference of whole targets would be: β holds the γ. Nothing else scales or
+    clamps it, so with b(s, a) = std_i the fixed point of the targets (there is one while β is not large: b grows with Q) solves
+    Q = r − βb + γ E[Q(s', π)], and by unrolling
+
+        Q(s_0, a_0) = E[Σ_t γ^t (r_t − β b(s_t, a_t))].
+
+    So a policy's penalised return in the model is the same sum as with a penalty on the reward, of r − βb in place of r − λu; b is
+    in Q's units, u in the model's, and one says nothing of the other. By the telescoping lemma (Yu et al. 2020, 4.1) that return is
+    a lower bound of the real one where βb ≥ γ|E_T̂ V^π − E_T V^π| for the policy's real value function V^π: b measures just that
+    error, as far as the members' disagreement is their error, and the critic V^π.
 
     Args:
         model: its elites, from which rollouts sample, give the s'_i.
@@ -76,6 +88,20 @@ class BellmanPenalty:
         values = networks.q_of_many(target_critic, flat, a_next).amin(0).view(s_next.shape[:3])
         penalty = self.coefficient * bellman_inconsistency(values)
         return torch.cat([torch.zeros_like(observation[: self.real, 0]), penalty])
+
+    def of_policy(
+        self, networks: Networks, actor: Tensor, critic: Tensor, generator: torch.Generator
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """The penalty of a policy with its critics, both flat, as a function of (s, a): (batch, obs), (batch, act) -> (batch,)."""
+        of_model = BellmanPenalty(self.model, self.coefficient, self.samples, real=0)
+
+        def penalty(observation: Tensor, action: Tensor) -> Tensor:
+            # Drawn on the CPU, so that every device sees the same stream.
+            states, actions = of_model.noise(len(observation), networks.noise_dim, generator)
+            noise = states.to(actor.device), actions.to(actor.device)
+            return of_model(networks, actor, critic, observation, action, noise)
+
+        return penalty
 
 
 # --- critics: `sac.critics`, `sac.diversity`; `awac.critics` ----------------------------------------------------------------------

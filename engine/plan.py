@@ -19,6 +19,7 @@ ENSEMBLE_MEMBERS = 7  # of which ENSEMBLE_STEP is
 # Estimated from the sizes of the products, not measured: the critics' share of an update, a step of fitted Q evaluation, and what
 # the Bellman penalty adds to an update for each next state of each member.
 CRITICS_SHARE, FITTED_Q_UPDATE, BELLMAN_STATE = 0.7, 0.0015, 0.0008
+BELLMAN_ROWS = 256  # of an update
 ENVIRONMENT_STEP = {"Ant": 3e-4, "HalfCheetah": 1.1e-4, "Hopper": 1.6e-4, "Walker2d": 1.8e-4}
 # Compiling and what a process loads before it begins.
 START = 25.0
@@ -79,11 +80,12 @@ def planned_work(config: TrainConfig, build_data: bool) -> dict[str, float]:
         seconds = epochs * config.policy.updates_per_epoch * update + evaluations * e.episodes * 1000 * step
         if not in_the_model:
             return seconds
-        if r.penalty == "bellman" and r.coefficient:
-            seconds += epochs * config.policy.updates_per_epoch * r.penalty_samples * d.elites * BELLMAN_STATE
+        bellman = r.penalty_samples * d.elites * BELLMAN_STATE if r.penalty == "bellman" and r.coefficient else 0.0
+        seconds += epochs * config.policy.updates_per_epoch * bellman
         seconds += epochs * (r.transitions or r.starts * r.length) * MODEL_TRANSITION
         if e.calibration:
-            seconds += evaluations * e.calibration_starts * e.calibration_steps * MODEL_TRANSITION
+            step_of_one = MODEL_TRANSITION + bellman / BELLMAN_ROWS
+            seconds += evaluations * e.calibration_starts * e.calibration_steps * step_of_one
         return seconds
 
     if config.algorithm == "mb2po":

@@ -87,8 +87,8 @@ METRIC_TABLE: tuple[Metric, ...] = (
     Metric("gate/bound_stderr", "", 0, "gate", "standard error of the difference of the two returns"),
     Metric("gate/dropped_1", "", -1, "gate", "stage 1: share of the return's rollouts that guards dropped"),
     Metric("gate/dropped_2", "", -1, "gate", "stage 2: the same"),
-    Metric("gate/bound_1", "", 1, "gate", "stage 1: penalised discounted model return"),
-    Metric("gate/bound_2", "", 1, "gate", "stage 2: penalised discounted model return"),
+    Metric("gate/bound_1", "", 1, "gate", "stage 1: discounted model return less the training's penalty"),
+    Metric("gate/bound_2", "", 1, "gate", "stage 2: the same"),
     Metric("gate/fitted_q_1", "", 1, "gate", "stage 1: fitted Q evaluation on the batch"),
     Metric("gate/fitted_q_2", "", 1, "gate", "stage 2: fitted Q evaluation on the batch"),
     Metric("policy/bc_loss", "nats", -1, "optimisation", "−log π of the batch's actions"),
@@ -99,7 +99,13 @@ METRIC_TABLE: tuple[Metric, ...] = (
     Metric("eval/normalized_score", "%", 1, "score", "100·(R − min)/(max − min) on the task's scale"),
     Metric("eval/discounted_return", "", 1, "calibration", "mean discounted return in the real environment"),
     Metric("eval/model_return", "", 0, "calibration", "the model's estimate of it"),
-    Metric("eval/model_return_penalised", "", 0, "calibration", "the same with the penalty: meant to be a lower bound"),
+    Metric(
+        "eval/model_return_penalised",
+        "",
+        0,
+        "calibration",
+        "the same less the training's penalty: meant as a lower bound",
+    ),
     Metric("calibration/lower_bound", "", 1, "calibration", "1 where the penalised estimate is below the real return"),
     Metric(
         "calibration/dropped_fraction", "", -1, "calibration", "share of the estimate's rollouts that guards dropped"

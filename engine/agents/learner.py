@@ -40,7 +40,7 @@ class Learner(ABC):
         generator: torch.Generator,
         penalty: BellmanPenalty | None,
     ) -> None:
-        self.networks, self._polyak, self._penalty = networks, polyak, penalty
+        self.networks, self._polyak, self.penalty = networks, polyak, penalty
         self.metrics: tuple[str, ...] = metrics if penalty is None else (*metrics, PENALTY_METRIC)
         actor = glorot_uniform(networks.actor, generator)
         critic = glorot_uniform(networks.critic, generator)
@@ -94,7 +94,7 @@ class Learner(ABC):
         """The standard normal draws of one update, on the CPU: (`draws`, rows, `networks.noise_dim`), then the penalty's."""
         dim = self.networks.noise_dim
         own = torch.randn(self.draws(), rows, dim, generator=generator)
-        return (own,) if self._penalty is None else (own, *self._penalty.noise(rows, dim, generator))
+        return (own,) if self.penalty is None else (own, *self.penalty.noise(rows, dim, generator))
 
     def update(self, rows: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
         """One gradient step.
@@ -127,9 +127,9 @@ class Learner(ABC):
         networks, penalty = self.networks, None
         batch = Batch.of_rows(rows, networks.observation_dim, networks.action_dim)
         actor, critic, rest = parameters.split(self._sections)
-        if self._penalty is not None:
+        if self.penalty is not None:
             draws = (noise[1], noise[2])
-            penalty = self._penalty(networks, actor, target_critic, batch.observation, batch.action, draws)
+            penalty = self.penalty(networks, actor, target_critic, batch.observation, batch.action, draws)
         gradients, metrics = self.gradients((actor, critic, rest), target_critic, batch, penalty, noise[0])
         adam_(parameters, torch.cat(gradients), m, v, corrections, rates)
         target_critic.lerp_(parameters[self._sections[0] :][: self._sections[1]], self._polyak)

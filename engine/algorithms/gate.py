@@ -22,6 +22,7 @@ from engine.compute import Compute
 from engine.control import Diverged
 from engine.dynamics.calibration import MOST_DROPPED, model_returns
 from engine.dynamics.rollouts import ModelBuffer, Roller
+from engine.pessimism import BellmanPenalty
 from engine.record import number, read_json, write_json
 
 Generators = Callable[[str], torch.Generator]
@@ -127,6 +128,7 @@ def outcome_evidence(
     compute: Compute,
     generators: Generators,
     poll: Poll,
+    penalty: BellmanPenalty | None = None,
 ) -> dict[str, float]:
     """What model and data say of both stages' policies; the same start states, noise and initial critics for both.
 
@@ -140,6 +142,8 @@ def outcome_evidence(
         updates: of each fitted Q evaluation.
         largest_reward: of the batch, in size.
         generators: a fresh stream by name.
+        penalty: where stage 2 had it on the Bellman target (the roller's λ is 0 then). Each policy's is taken with the critics of
+            its fitted Q evaluation: of the values at hand those are nearest its real V^π, and alike for both.
 
     Returns:
         bound_1, bound_2: mean penalised discounted model return; −inf where more than 1 % of the rollouts diverged.
@@ -154,14 +158,15 @@ def outcome_evidence(
     for name, actor in (("1", first), ("2", second)):
         generator = generators("model returns")
         drawn = starts[torch.randint(len(starts), (count,), generator=generator).to(starts.device)]
-        model = model_returns(roller, actor, drawn, steps, discount, generator, poll)
+        sizes = (FITTED_Q_LR, FITTED_Q_POLYAK, FITTED_Q_BATCH)
+        critic = fitted_q(networks, actor, rows, *sizes, updates, compute, generators("fitted Q"), poll)
+        further = None if penalty is None else penalty.of_policy(networks, actor, critic, generators("penalty"))
+        model = model_returns(roller, actor, drawn, steps, discount, generator, poll, further)
         whole = model.penalised[~model.dropped]
         believed = model.dropped.mean() <= MOST_DROPPED
         evidence[f"dropped_{name}"] = float(model.dropped.mean())
         evidence[f"bound_{name}"] = float(whole.mean()) if believed else -math.inf
         variance += float(whole.var(ddof=1)) / len(whole) if believed and len(whole) > 1 else 0.0
-        sizes = (FITTED_Q_LR, FITTED_Q_POLYAK, FITTED_Q_BATCH)
-        critic = fitted_q(networks, actor, rows, *sizes, updates, compute, generators("fitted Q"), poll)
         value = float(networks.q(critic, starts, networks.mode(actor, starts)).mean())
         evidence[f"fitted_q_{name}"] = value if abs(value) <= most else -math.inf
     evidence["bound_stderr"] = float(np.sqrt(variance))
@@ -170,14 +175,18 @@ def outcome_evidence(
     return evidence
 
 
-def may_recommend(evidence: dict[str, float]) -> Decision:
-    """The rule after stage 2: its policy lives where the model is sure, and model and data both find it better."""
+def may_recommend(evidence: dict[str, float], bound: str = "penalised model return") -> Decision:
+    """The rule after stage 2: its policy lives where the model is sure, and model and data both find it better.
+
+    Args:
+        bound: what the bounds are called in the reason.
+    """
     if not evidence["u_2"] <= MOST_FINAL_U:
         why = f"stage 2 lives where the model is unsure: u is {evidence['u_2']:.2f} times the data's p95 (at most {MOST_FINAL_U:g})"
         return Decision(False, why, evidence)
     why = ", ".join(
         f"{title} {evidence[f'{name}_1']:.4g} → {evidence[f'{name}_2']:.4g}"
-        for name, title in (("bound", "penalised model return"), ("fitted_q", "fitted Q"))
+        for name, title in (("bound", bound), ("fitted_q", "fitted Q"))
     )
     if not evidence["bound_2"] > evidence["bound_1"]:
         return Decision(False, f"{why}; the model finds it no better", evidence)

@@ -136,8 +136,11 @@ def recommend(t: Training, first: Tensor, agent: AWAC, roller: Roller) -> Decisi
         t.compute,
         functools.partial(t.generator, "gate"),
         poll,
+        agent.penalty,
     )
-    return gate.may_recommend(evidence)
+    if agent.penalty is None:
+        return gate.may_recommend(evidence)
+    return gate.may_recommend(evidence, "model return less the Bellman penalty")
 
 
 def decided(t: Training, which: str, decide: Callable[[], Decision], after: int = 0) -> Decision:

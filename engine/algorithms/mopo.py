@@ -44,12 +44,12 @@ def make_roller(t: Training, model: Model, networks: Networks, coefficient: floa
     """Rollouts of an agent's policies in the model.
 
     Args:
-        for_training: with the penalty off the reward only where the configuration has it there, and with the limit on u; else for
-            judging a policy: the penalty is off the reward, and rollouts go wherever they lead.
+        coefficient: λ; the rollouts' own is 0 where the configuration has the penalty on the Bellman target.
+        for_training: with the limit on u; else, for judging a policy, rollouts go wherever they lead.
     """
     settings = t.config.rollout
     limits = data_range(t.rows, t.task.observation_dim, t.task.action_dim) if settings.clip else None
-    off_the_reward = coefficient if settings.penalty == "reward" or not for_training else 0.0
+    off_the_reward = coefficient if settings.penalty == "reward" else 0.0
     roller = Roller(networks, model, t.task.termination, settings.uncertainty, off_the_reward, t.compute, limits)
     if settings.cut_quantile and for_training:
         roller.limit = uncertainty_limit(uncertainty_of_data(t, roller), settings.cut_quantile)

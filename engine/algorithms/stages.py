@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from engine import checkpoint
+from engine.agents.learner import Learner
 from engine.agents.networks import Networks
 from engine.algorithms.alerts import Watch
 from engine.algorithms.batches import Batches
@@ -50,13 +51,6 @@ DATA_UNCERTAINTY_ROWS = 10_000
 LAST_EVALUATIONS = 10
 # The policy that a run ends with, in its folder of checkpoints.
 FINAL = "final.safetensors"
-# What calibration says of a penalty on the reward.
-OF_THE_REWARDS_PENALTY = (
-    "eval/model_return_penalised",
-    "calibration/lower_bound",
-    "calibration/margin",
-    "calibration/penalty_share",
-)
 # Losses are looked at this often: a NaN is found near its step, and a device is seldom waited for.
 CHECK_EVERY = 100
 
@@ -478,9 +472,11 @@ def record_calibration(t: Training, agent: Agent, roller: Roller, real: Episodes
     settings = t.config.evaluation
     starts, steps = settings.calibration_starts, settings.calibration_steps
     discount, generator = agent.networks.settings.discount, t.generator("calibration", epoch)
-    found = calibrate(roller, agent.actor, t.dataset, real, starts, steps, discount, generator, t.stop)
-    if t.config.rollout.penalty != "reward":  # what comes off the targets is no part of a return
-        found = {name: value for name, value in found.items() if name not in OF_THE_REWARDS_PENALTY}
+    penalty = None
+    if isinstance(agent, Learner) and agent.penalty is not None:
+        draws = t.generator("calibration", "penalty", epoch)
+        penalty = agent.penalty.of_policy(agent.networks, agent.actor, agent.target_critic, draws)
+    found = calibrate(roller, agent.actor, t.dataset, real, starts, steps, discount, generator, t.stop, penalty)
     t.recorder.metrics(found, epoch)
 
 

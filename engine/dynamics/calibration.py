@@ -20,6 +20,8 @@ from engine.dynamics.rollouts import Roller
 from engine.evaluation import Episodes, Recorded, discounted_return
 
 Array = NDArray[np.float64]
+# What comes off the reward of each of (s, a), (batch, obs) and (batch, act) -> (batch,).
+Penalty = Callable[[Tensor, Tensor], Tensor]
 
 # Real transitions on which u is held against the model's error, and segments replayed in the model: evenly taken at most.
 TRANSITIONS, SEGMENTS = 2000, 500
@@ -34,9 +36,10 @@ class ModelReturns:
 
     Attributes:
         plain: of r̂.
-        penalised: of r̂ − λu.
+        penalised: of r̂ − λu, or of r̂ − βb where the penalty comes off the Bellman target: what the policy's pessimistic Q stands
+            for, see `engine.pessimism.BellmanPenalty`.
         dropped: which rollouts a divergence guard ended: their returns lack the rest and are to be left out.
-        penalty_share: mean(λu) / mean|r̂| over the model steps that no guard dropped; None where r̂ is 0 or there is none.
+        penalty_share: mean penalty / mean|r̂| over the model steps that no guard dropped; None where r̂ is 0 or there is none.
     """
 
     plain: Array
@@ -53,10 +56,14 @@ def model_returns(
     discount: float,
     generator: torch.Generator,
     stop_requested: Callable[[], None],
+    penalty: Penalty | None = None,
 ) -> ModelReturns:
     """What the policy's mean action earns in the model, whose steps are sampled as in rollouts; from each of `starts` (n, obs).
 
     A terminal step's reward is the last that its rollout earns.
+
+    Args:
+        penalty: what comes off besides the roller's λu.
     """
     plain = torch.zeros(len(starts), dtype=torch.float64, device=starts.device)
     penalised, dropped = plain.clone(), torch.zeros(len(starts), dtype=torch.bool, device=starts.device)
@@ -72,8 +79,13 @@ def model_returns(
         alive, rows, u, reward = alive[kept], rows[kept], u[kept].double(), reward[kept].double()
         reward_column = -2 - starts.shape[1]  # of [s | a | r | s' | d]
         plain[alive] += discount**t * reward
-        penalised[alive] += discount**t * rows[:, reward_column].double()
-        penalties += roller.coefficient * u.sum()
+        left, off = rows[:, reward_column].double(), roller.coefficient * u
+        if penalty is not None:
+            o = starts.shape[1]
+            further = penalty(rows[:, :o], rows[:, o:reward_column]).double()
+            left, off = left - further, off + further
+        penalised[alive] += discount**t * left
+        penalties += off.sum()
         sizes += reward.abs().sum()
         going = rows[:, -1] == 0
         s, alive = rows[going, reward_column + 1 : -1], alive[going]
@@ -166,6 +178,7 @@ def calibrate(
     discount: float,
     generator: torch.Generator,
     stop_requested: Callable[[], None] = lambda: None,
+    penalty: Penalty | None = None,
 ) -> dict[str, float]:
     """What the model says of a policy against what the policy did, as metrics by name; one that cannot be told is absent.
 
@@ -179,6 +192,7 @@ def calibrate(
         discount: γ.
         generator: draws start states and model noise.
         stop_requested: called at each model step; may raise to stop.
+        penalty: of a policy whose penalty comes off the Bellman target; the roller then has λ = 0.
 
     Returns:
         eval/model_return, eval/model_return_penalised: mean discounted returns of the rollouts that no guard dropped.
@@ -187,7 +201,7 @@ def calibrate(
         calibration/lower_bound: 1 where the penalised model return is at most the real one, else 0; absent where more than 1 % of
             the rollouts were dropped.
         calibration/margin: the real return less the penalised model return, absent likewise.
-        calibration/penalty_share: mean(λu) / mean|r̂| over the model steps.
+        calibration/penalty_share: mean penalty / mean|r̂| over the model steps.
         calibration/u_on_policy: mean u along the real episodes.
         calibration/rank_correlation: Spearman's ρ of u and the model's error along the real episodes.
         calibration/open_loop/1, /5, /10, /20: `open_loop_errors`.
@@ -196,7 +210,7 @@ def calibrate(
     start_states = torch.from_numpy(dataset.start_states).to(device)
     drawn = torch.randint(len(start_states), (starts,), generator=generator).to(device)
     horizon = min([steps, *(len(e) for e in episodes if not e.terminated)])
-    model = model_returns(roller, actor, start_states[drawn], horizon, discount, generator, stop_requested)
+    model = model_returns(roller, actor, start_states[drawn], horizon, discount, generator, stop_requested, penalty)
     earned = float(np.mean([discounted_return(e.rewards[:horizon], discount) for e in episodes]))
     found: dict[str, float | None] = {
         "eval/discounted_return": earned,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium
@@ -26,6 +27,7 @@ from engine.dynamics.calibration import (
 from engine.dynamics.ensemble import Ensemble, Model, Normaliser
 from engine.dynamics.rollouts import Roller
 from engine.evaluation import Episodes, Recorded, deterministic, discounted_return, run_episodes
+from engine.pessimism import BellmanPenalty
 from engine.policy import Policy
 
 OBS, ACT, GAMMA = 4, 2, 0.9
@@ -202,6 +204,44 @@ def test_the_models_noise_is_sampled() -> None:
     variance = 0.25 * (1 - GAMMA**40) / (1 - GAMMA**2)
     assert found.plain.mean() == pytest.approx(geometric(20), abs=5 * (variance / 4000) ** 0.5)
     assert found.plain.var() == pytest.approx(variance, rel=0.1)
+
+
+def test_the_bellman_penalty_off_each_step_gives_the_pessimistic_q_of_the_agents_targets() -> None:
+    """r = s_1, which the two members move by ±c: s_1 is a random walk, so V(s) = s_1/(1 − γ) + V_0. The members' values of s' lie
+    2c/(1 − γ) apart, the penalty is β√2 c/(1 − γ) everywhere, and V_0 is −penalty/(1 − γ). That V is the fixed point of the very
+    targets that agents have with the penalty, and the penalised model return is V of its start states."""
+    c, beta, spread = 0.3, 0.2, 20.0
+    reward = np.zeros((2, OBS + ACT, 1 + OBS))
+    reward[:, 1, 0] = 1.0
+    model = linear_model(reward, np.array([[0, 0, c, 0, 0], [0, 0, -c, 0, 0]]))
+    off = beta * math.sqrt(2) * c / (1 - GAMMA)
+    critic = torch.zeros(NETWORKS.critic.size)
+    (w0, b0), (w1, b1) = layers(NETWORKS.critic, critic)
+    w0[:, 1, 0], b0[:, 0, 0] = 1.0, spread  # the unit's ReLU is linear where s_1 > −20
+    w1[:, 0, 0], b1[:, 0, 0] = 1 / (1 - GAMMA), -(spread + off) / (1 - GAMMA)
+    actor, starts = random_actor(), np.random.default_rng(2).standard_normal((4000, OBS))
+    s = torch.from_numpy(starts[:100].astype(np.float32))
+    a, penalty = NETWORKS.mode(actor, s), BellmanPenalty(model, beta, 2, real=60)
+    of_policy = penalty.of_policy(NETWORKS, actor, critic, seeded(4))
+    assert of_policy(s, a).tolist() == pytest.approx([off] * 100, rel=1e-3)  # of model rows, whatever a batch has
+    for moved in (c, -c):
+        s_next = s.clone()
+        s_next[:, 1] += moved
+        y = s[:, 1] + GAMMA * NETWORKS.q(critic, s_next, NETWORKS.mode(actor, s_next))[0] - of_policy(s, a)
+        q = NETWORKS.q(critic, s, a)[0] + GAMMA * moved / (1 - GAMMA)  # of one member; of their mean it is Q
+        torch.testing.assert_close(y, q, rtol=1e-3, atol=1e-3)
+    steps, drawn = 60, torch.from_numpy(starts.astype(np.float32))
+    free = roller(model, coefficient=0.0)
+    found = model_returns(free, actor, drawn, steps, GAMMA, seeded(7), lambda: None, of_policy)
+    np.testing.assert_allclose(found.plain - found.penalised, off * geometric(steps), rtol=1e-3)
+    np.testing.assert_array_equal(
+        found.plain, returns_of(free, starts, steps, actor).plain
+    )  # the same rollouts as without
+    promised = float(NETWORKS.q(critic, drawn, NETWORKS.mode(actor, drawn)).mean())
+    assert found.penalised.mean() == pytest.approx(promised, abs=0.5)
+    assert found.penalised.mean() < found.plain.mean() - 5
+    assert found.penalty_share is not None
+    assert found.penalty_share > 0
 
 
 def test_a_rollout_earns_its_terminal_step_and_nothing_after_it() -> None:

@@ -20,8 +20,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 
 from engine.dynamics.rollouts import penalised
+from engine.pessimism import bellman_inconsistency
 
 ROUNDING = 1e-9
 
@@ -145,6 +147,13 @@ def random_pairs(count: int = 100) -> Iterator[tuple[Pair, np.ndarray, np.ndarra
         yield pair, u, np.concatenate([deterministic(pair), stochastic])
 
 
+def disagreement(T_i: np.ndarray, V: np.ndarray) -> np.ndarray:
+    """The trainer's own b: std over the members of E_T_i[V], (policies, S, A). T_i is (members, S, A, S), V (policies, S)."""
+    values = torch.from_numpy(np.einsum("isat,pt->ipsa", T_i, V))
+    b: np.ndarray = bellman_inconsistency(values.flatten(1)[None]).view(values.shape[1:]).numpy()
+    return b
+
+
 SAFE, RISK = 0, 1
 
 
@@ -228,6 +237,51 @@ def test_the_optimal_policy_of_the_penalised_model_is_as_good_as_promised() -> N
         M_tilde = pair.M_tilde(u, pair.lam)
         assert M_tilde.eta(pair.pi_hat(u, pair.lam))[0] >= M_tilde.eta(pi).max() - ROUNDING
         assert pair.margin(pi, u, pair.lam) >= -ROUNDING
+
+
+def random_ensembles(count: int = 30) -> Iterator[tuple[Pair, np.ndarray, np.ndarray, np.ndarray]]:
+    """Random pairs whose model is the average of three, with u, those three, (3, S, A, S), and policies."""
+    for seed, (pair, _, pi) in enumerate(random_pairs(count)):
+        elsewhere = np.random.default_rng(seed).dirichlet(np.ones(len(pair.M.mu0)), (3, *pair.M.r.shape))
+        T_i = 0.9 * pair.M_hat.T + 0.1 * elsewhere
+        of_members = replace(pair, M_hat=replace(pair.M_hat, T=T_i.mean(0)))
+        yield of_members, of_members.l1, T_i, pi
+
+
+def test_the_fixed_point_of_targets_less_a_penalty_is_the_return_less_the_penalty_of_each_step() -> None:
+    """Q = r + γ E_T̂[Q(s', π)] − βb, b the members' std of E_T_i[Q(s', π)] as the agents take it off their targets (MOBILE):
+
+        η of that Q  =  Σ_t γ^t E_T̂[r − βb(s_t, a_t)],
+
+    so the penalised model return takes βb off each step, with the reward's γ^t; neither u nor γb. β is small enough for a fixed
+    point: b grows with Q.
+    """
+    farthest = np.zeros(2)
+    for pair, u, T_i, pi in random_ensembles():
+        M_hat, beta = pair.M_hat, 1 - pair.M.gamma
+        Q = np.zeros_like(pi)
+        for _ in range(int(40 / (1 - M_hat.gamma))):
+            V = (pi * Q).sum(-1)
+            b = disagreement(T_i, V)
+            Q = M_hat.r + M_hat.gamma * np.einsum("sat,pt->psa", M_hat.T, V) - beta * b
+        eta, rho = (pi * Q).sum(-1) @ M_hat.mu0, M_hat.rho(pi)
+        right, *wrong = ((rho * (M_hat.r - beta * off)).sum((1, 2)) for off in (b, M_hat.gamma * b, u))
+        assert eta == pytest.approx(right, rel=1e-6, abs=1e-9)
+        farthest = np.maximum(farthest, [np.abs(eta - other).max() for other in wrong])
+    assert farthest[0] > 0.01
+    assert farthest[1] > 0.5
+
+
+def test_less_the_bellman_penalty_the_model_return_is_a_lower_bound_where_it_covers_the_error_in_value() -> None:
+    """η_M(π) ≥ Σ_t γ^t E_T̂[r − βb], b of the policy's real V_M^π, if βb ≥ γ|G|; without b it is not."""
+    broken = 0
+    for pair, _, T_i, pi in random_ensembles():
+        b = disagreement(T_i, pair.M.V(pi))
+        beta = (pair.M.gamma * np.abs(pair.G(pi)) / np.maximum(b, 1e-12)).max()
+        eta, rho, r = pair.M.eta(pi), pair.M_hat.rho(pi), pair.M_hat.r
+        assert ((rho * (r - beta * b)).sum((1, 2)) <= eta + 1e-7).all()
+        broken += int(((rho * r).sum((1, 2)) > eta + 0.01).any())
+    assert broken > 20
 
 
 def test_in_the_worst_case_the_bound_is_an_equality() -> None:

@@ -16,7 +16,7 @@ from engine_process import new_run, small
 from torch import Tensor
 
 from engine.agents.networks import Networks, layers
-from engine.algorithms import alerts, stages
+from engine.algorithms import alerts, gate, stages
 from engine.algorithms.alerts import Watch
 from engine.algorithms.batches import Batches, ModelBatches, RealBatches, real_rows
 from engine.algorithms.model_free import make_awac, make_sac
@@ -317,18 +317,53 @@ def test_the_penalty_comes_off_once_and_where_the_configuration_has_it(
     (call,) = improved
     assert call.roller is not None
     assert call.roller.coefficient == in_rollouts
-    penalty = call.agent._penalty
+    penalty = call.agent.penalty
     assert (None if penalty is None else penalty.coefficient) == off_targets
 
 
-def test_a_policy_is_judged_with_the_penalty_off_the_reward_wherever_it_was_in_training(training: Trainings) -> None:
-    t = training(**{"rollout.penalty": "bellman", "rollout.cut_quantile": 0.5})
+@pytest.mark.parametrize(("penalty", "off_the_reward"), [("reward", 2.5), ("bellman", 0.0)])
+def test_a_policy_is_judged_with_the_penalty_of_its_training_and_without_a_limit_on_u(
+    training: Trainings, penalty: str, off_the_reward: float
+) -> None:
+    t = training(**{"rollout.penalty": penalty, "rollout.cut_quantile": 0.5})
     model, networks = model_of(t), networks_of(t)
     learning = mopo.make_roller(t, model, networks, 2.5)
     judging = mopo.make_roller(t, model, networks, 2.5, for_training=False)
-    assert (learning.coefficient, judging.coefficient) == (0.0, 2.5)
+    assert (learning.coefficient, judging.coefficient) == (off_the_reward, off_the_reward)
     assert learning.limit < math.inf
     assert judging.limit == math.inf
+
+
+def test_mb2pos_gate_takes_the_bellman_penalty_off_the_model_returns_of_both_policies_and_says_so(
+    training: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There λ counts in Q's units: λu off the reward would be another quantity."""
+    told: list[tuple[Any, ...]] = []
+    weigh = gate.model_returns
+
+    def noted(roller: Roller, *more: Any) -> Any:
+        told.append((roller.coefficient, more[-1]))
+        return weigh(roller, *more)
+
+    monkeypatch.setattr(gate, "model_returns", noted)
+    bellman = {"rollout.penalty": "bellman", "rollout.penalty_samples": 2, "rollout.coefficient": 1.5}
+    small_gate = {"mb2po.fitted_q_updates": 20, "evaluation.calibration_starts": 10, "evaluation.calibration_steps": 5}
+    t = training(HOPPER, algorithm="mb2po", **bellman, **small_gate)
+    first, model = make_awac(t), model_of(t)
+    roller = mopo.make_roller(t, model, first.networks, 1.5, for_training=False)
+    t.progress.begin("finetune", "both policies")
+    decisions = {}
+    for penalty in (mopo.bellman_penalty(t, model, 1.5, 256), None):
+        decisions[penalty is not None] = mb2po.recommend(t, first.actor, make_awac(t, penalty), roller)
+    assert [coefficient for coefficient, _ in told] == [0.0] * 4
+    assert [off is not None for _, off in told] == [True, True, False, False]
+    less, plain = decisions[True], decisions[False]
+    for stage in ("bound_1", "bound_2"):
+        assert less.evidence[stage] < plain.evidence[stage]
+    same = {"u_2", "fitted_q_1", "fitted_q_2", "dropped_1", "dropped_2"}
+    assert {name: less.evidence[name] for name in same} == {name: plain.evidence[name] for name in same}
+    for decision, words in ((less, "model return less the Bellman penalty"), (plain, "penalised model return")):
+        assert decision.evidence["u_2"] > 1 or words in decision.why
 
 
 def test_clipped_rollouts_stay_in_the_range_of_the_data_and_others_leave_it(training: Trainings) -> None:
@@ -384,7 +419,7 @@ def test_the_bellman_penalty_spares_the_real_rows_of_a_batch_and_no_other(
     s, a, _, _ = parts(t, batch)
     draws = call.agent.noise(size, seeded(2))
     agent = call.agent
-    off = agent._penalty(agent.networks, agent.actor, agent.target_critic, s, a, draws[1:])
+    off = agent.penalty(agent.networks, agent.actor, agent.target_critic, s, a, draws[1:])
     assert off[:real].tolist() == [0.0] * real
     assert float(off[real:].min()) > 0
 
