@@ -136,7 +136,7 @@ class MopoApp(PacedApp):
         if self.memory.problem:
             self.notify(self.memory.problem, title="Forgotten", severity="warning", timeout=_LONG, markup=False)
         if self.keys.problems:
-            said = "\n".join(self.keys.problems[:_TOLD]).replace(f"{Path.home()}{os.sep}", f"~{os.sep}")
+            said = "\n".join(map(str, self.keys.problems[:_TOLD])).replace(f"{Path.home()}{os.sep}", f"~{os.sep}")
             more = len(self.keys.problems) - _TOLD
             said += f"\nand {more} more: mopo config validate" if more > 0 else ""
             self.notify(said, title="Keys", severity="warning", timeout=_LONG, markup=False)

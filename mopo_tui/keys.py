@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.config import ConfigError
 from mopo_tui.actions import ACTIONS, PLACES, Action
 from mopo_tui.manager import locations
 
@@ -60,12 +61,12 @@ class Keys:
 
     Attributes:
         changed: by the id of an action, its keys where they are not the table's.
-        problems: what could not be used of the configuration, one line each.
+        problems: what could not be used of the configuration.
         plain: whether the terminal shows no more than ASCII.
     """
 
     changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
+    problems: tuple[ConfigError, ...] = ()
     plain: bool = False
 
     def of(self, action: Action) -> tuple[str, ...]:
@@ -138,7 +139,7 @@ def load(*, plain: bool = False) -> Keys:
         LocationError: a file that cannot be read.
     """
     asked: dict[str, _Asked] = {}
-    problems: list[str] = []
+    problems: list[ConfigError] = []
     for file in reversed(locations.configuration_files()):
         said, wrong = _read(locations.read_toml(file).get(TABLE), str(file))
         asked |= said
@@ -146,8 +147,8 @@ def load(*, plain: bool = False) -> Keys:
     return _chosen(asked, problems, plain=plain)
 
 
-def problems_in(configuration: Mapping[str, Any], file: str) -> Sequence[str]:
-    """What is wrong with the keys of a parsed configuration file, one line each."""
+def problems_in(configuration: Mapping[str, Any], file: str) -> Sequence[ConfigError]:
+    """What is wrong with the keys of a parsed configuration file."""
     return _chosen(*_read(configuration.get(TABLE), file)).problems
 
 
@@ -166,46 +167,51 @@ def template() -> str:
 
 @dataclass(frozen=True)
 class _Asked:
-    """Keys that somebody wants for an action; `as_said` names file, action and keys."""
+    """Keys that somebody wants for an action, and the file that says so."""
 
     keys: tuple[str, ...]
-    as_said: str
+    file: str
 
 
-def _read(table: object, file: str) -> tuple[dict[str, _Asked], list[str]]:
+def _problem(file: str, key: str, why: str) -> ConfigError:
+    return ConfigError(f"{key}: {why}", key, origin=file)
+
+
+def _read(table: object, file: str) -> tuple[dict[str, _Asked], list[ConfigError]]:
     """What one file's table of keys asks for, by action, and what is wrong with it on its own."""
     asked: dict[str, _Asked] = {}
-    problems: list[str] = []
+    problems: list[ConfigError] = []
     if table is None:
         return asked, problems
     if not isinstance(table, Mapping):
-        return asked, [f"{file}: {TABLE} is a table of places: [{TABLE}.dashboard]"]
+        return asked, [ConfigError(f"{TABLE} is a table of places: [{TABLE}.dashboard]", TABLE, origin=file)]
     for place, actions in table.items():
         if place not in PLACES or not isinstance(actions, Mapping):
-            problems.append(f"{file}: {TABLE}.{place}: {_no_place(place, actions)}")
+            problems.append(_problem(file, f"{TABLE}.{place}", _no_place(place, actions)))
             continue
         for word, value in actions.items():
             action = BY_ID.get(f"{place}.{word}")
             if action is None:
-                problems.append(f"{file}: {TABLE}.{place}.{word}: {_no_action(place, word)}")
+                problems.append(_problem(file, f"{TABLE}.{place}.{word}", _no_action(place, word)))
                 continue
             try:
                 keys = _keys(action, value)
             except ValueError as error:
-                problems.append(f"{file}: {TABLE}.{action.id}: {error}; {_stays(action)}")
+                problems.append(_problem(file, f"{TABLE}.{action.id}", f"{error}; {_stays(action)}"))
             else:
-                asked[action.id] = _Asked(keys, f"{file}: {TABLE}.{action.id}")
+                asked[action.id] = _Asked(keys, file)
     return asked, problems
 
 
-def _chosen(asked: Mapping[str, _Asked], problems: Sequence[str], *, plain: bool = False) -> Keys:
+def _chosen(asked: Mapping[str, _Asked], problems: Sequence[ConfigError], *, plain: bool = False) -> Keys:
     """What can be had of what is asked for: of two actions with one key the one that a person moved goes back to its own."""
     left, said = dict(asked), list(problems)
     while clashes := list(_clashes({name: each.keys for name, each in left.items()})):
         for action, other, key in clashes:
             if action.id in left:
                 what = f"is {other.id}'s, too" if other.where == action.where else f"is {other.id}'s there, too"
-                said.append(f"{left[action.id].as_said}: {written(key)} {what}; {_stays(action)}")
+                why = f"{written(key)} {what}; {_stays(action)}"
+                said.append(_problem(left[action.id].file, f"{TABLE}.{action.id}", why))
         for action, _, _ in clashes:
             left.pop(action.id, None)
     changed = {name: each.keys for name, each in left.items() if each.keys != BY_ID[name].keys}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -135,7 +135,7 @@ def validate(
     from mopo_tui.manager.person_file import problems_of
 
     try:
-        problems = _with_lines(problems_of(file, problems_in), file)
+        problems = problems_of(file, problems_in)
     except ConfigError as error:
         problems = [str(error)]
     if as_json:
@@ -147,22 +147,6 @@ def validate(
             print(f"{file}: valid")
     if problems:
         raise typer.Exit(errors.USAGE)
-
-
-def _with_lines(problems: Sequence[str], file: Path) -> list[str]:
-    """The problems of a file, each with the line of the key that it names first, where it tells none yet."""
-    import re
-
-    from engine.config import lines_of
-
-    lines = lines_of(file.read_text(encoding="utf-8"))
-    told = []
-    for problem in problems:
-        what = problem.removeprefix(f"{file}: ")
-        words = re.findall(r"[\w-]+(?:\.[\w-]+)*", what.removeprefix("unknown key "))
-        line = next((lines[word] for word in words if word in lines), None)
-        told.append(problem if what == problem or line is None else f"{file}:{line}: {what}")
-    return told
 
 
 @app.command("set")

@@ -17,7 +17,8 @@ from typing import Any
 import tomli
 
 from engine import record
-from engine.config import ConfigError, Resolved, TrainConfig, flat, flatten, from_toml, lines_of, parse_setting, resolve
+from engine.config import ConfigError, Resolved, TrainConfig, flat, flatten, from_toml, parse_setting, resolve
+from engine.toml_lines import lines_of
 from mopo_tui.manager import locations
 from mopo_tui.manager.new_run import EXPERIMENT, Layer, resolve_run
 from mopo_tui.manager.run import Run

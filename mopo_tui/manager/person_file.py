@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from tomlkit.exceptions import TOMLKitError
 from engine.config import ConfigError, TrainConfig, fields_of, flatten, meaning, parse_setting, resolve, to_toml
 from engine.record import write_atomically
 from mopo_tui.manager import locations
-from mopo_tui.manager.new_run import BESIDES, EXPERIMENT
+from mopo_tui.manager.new_run import BESIDES, EXPERIMENT, with_line
 
 PATHS = ("paths.runs", "paths.data")
-# What is wrong with the tables of a file that are not about runs, one line each: the app knows its own.
-Check = Callable[[Mapping[str, Any], str], Sequence[str]]
+# What is wrong with the tables of a file that are not about runs: the app knows its own.
+Check = Callable[[Mapping[str, Any], str], Sequence[ConfigError]]
 
 
 def set_key(file: Path, setting: str, check: Check) -> tuple[str, Any]:
@@ -81,7 +81,7 @@ def _run_values(file: Path, table: Mapping[str, Any]) -> dict[str, Any]:
     values = flatten({key: value for key, value in table.items() if key not in BESIDES})
     for key in PATHS:
         if key in values and not isinstance(values.pop(key), str):
-            raise ConfigError(f"{file}: {key} is not a path in quotes")
+            raise ConfigError(f"{key} is not a path in quotes", key, origin=str(file))
     return values
 
 
@@ -137,7 +137,8 @@ def template() -> str:
 
 
 def problems_of(file: Path, check: Check) -> list[str]:
-    """Everything that is wrong with a configuration file, one line each; an experiment in it is planned, run by run.
+    """Everything that is wrong with a configuration file, one line each, with the line in the file where one key is to blame; an
+    experiment in it is planned, run by run.
 
     Args:
         check: of what is not about runs.
@@ -151,20 +152,20 @@ def problems_of(file: Path, check: Check) -> list[str]:
         table = locations.read_toml(file)
     except locations.LocationError as error:
         raise ConfigError(str(error)) from None
-    found: list[str] = []
+    found: list[ConfigError] = []
     values = flatten({key: value for key, value in table.items() if key not in BESIDES})
     for key in [key for key in values if key in PATHS]:
         try:
             _run_values(file, {key: values.pop(key)})
         except ConfigError as error:
-            found.append(str(error))
+            found.append(error)
     while True:  # each round finds one wrong key, and leaves it out of the next
         try:
             resolve([(str(file), values)])
             break
         except ConfigError as error:
-            found.append(str(error))
-            wrong = _named_in(str(error).removeprefix(f"{file}: "), values)
+            found.append(error)
+            wrong = next((key for key in error.keys if key in values), None)
             if wrong is None:
                 break
             del values[wrong]
@@ -172,15 +173,9 @@ def problems_of(file: Path, check: Check) -> list[str]:
         try:
             plan(Description(), [], file)
         except ConfigError as error:
-            found.append(str(error))
-    return [*found, *check(table, str(file))]
-
-
-def _named_in(message: str, keys: Iterable[str]) -> str | None:
-    """The key that a message names first; another one may follow as a suggestion."""
-    places = {key: re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.])", message) for key in keys}
-    named = {key: place.start() for key, place in places.items() if place is not None}
-    return min(named, key=lambda key: named[key], default=None)
+            found.append(error)
+    found += check(table, str(file))
+    return [str(with_line(error) if error.origin == str(file) else error) for error in found]
 
 
 def _edit(file: Path, change: Callable[[tomlkit.TOMLDocument], None], check: Check) -> None:
@@ -192,7 +187,7 @@ def _edit(file: Path, change: Callable[[tomlkit.TOMLDocument], None], check: Che
     table = document.unwrap()
     resolve([(str(file), _run_values(file, table))])
     for problem in check(table, str(file)):
-        raise ConfigError(problem)
+        raise problem
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, tomlkit.dumps(document))

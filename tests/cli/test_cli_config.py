@@ -115,6 +115,12 @@ def test_validate_says_everything_that_is_wrong(mopo: Command, tmp_path: Path) -
         (b'\npreset = "quik"', "x.toml:2: preset = 'quik' is not one of"),
         (b"[dataset]\nsize = 100", "x.toml:2: dataset.size = 100 is too few"),
         (b"keys.x = 1", "x.toml:1: keys.x"),
+        # A line is that of the key at fault, not of another one whose name is among the message's words.
+        (b'seed = 1\n"seed of it" = 2', "x.toml:2: unknown key 'seed of it'"),
+        (
+            b'task = "halfcheetah-jump"\n[environment]\nid = ""\nlegacy_contacts = "on"',
+            "x.toml:4: halfcheetah-jump: data that are collected here",
+        ),
         (b"experiment = 3", "is a table"),
     ],
 )

@@ -15,13 +15,13 @@ from engine.config import (
     fields_of,
     flatten,
     from_toml,
-    lines_of,
     make,
     meaning,
     resolve,
 )
 from engine.dynamics.training import split_holdout
 from engine.randomness import torch_generator
+from engine.toml_lines import lines_of
 
 TEXT = '''# a comment, [no.table] and no.key = 1
 seed = 3 # lucky

@@ -96,9 +96,9 @@ def test_a_key_is_a_character_or_a_name(word: str, key: str, shown: str) -> None
 )
 def test_what_cannot_be_a_key_is_one_line_and_the_table_stands(said: str, problem: str) -> None:
     file = configured(said + "\n")
-    assert list(problems_in(tomli.loads(said), str(file))) == [f"{file}: {problem}"]
+    assert [str(error) for error in problems_in(tomli.loads(said), str(file))] == [f"{file}: {problem}"]
     keys = load()
-    assert keys.problems == (f"{file}: {problem}",)
+    assert [str(error) for error in keys.problems] == [f"{file}: {problem}"]
     assert keys.changed == {}
 
 
@@ -119,7 +119,7 @@ def test_who_took_the_key_of_an_action_that_goes_back_goes_back_too() -> None:
     file = configured('[keys.dashboard]\nstop = "p"\npause = "X"\nnote = "X"\n')
     keys = load()
     assert keys.changed == {}
-    assert [line.removeprefix(f"{file}: keys.dashboard.") for line in keys.problems] == [
+    assert [str(error).removeprefix(f"{file}: keys.dashboard.") for error in keys.problems] == [
         "pause: X is dashboard.note's, too; Pause stays on p",
         "note: X is dashboard.pause's, too; Note stays on e",
         "stop: p is dashboard.pause's, too; Stop stays on s",
@@ -217,4 +217,6 @@ def test_the_readmes_example_is_as_it_says() -> None:
     file = configured(found[1])
     keys = load()
     assert keys.keymap == {"dashboard.stop": "X", "dashboard.queue": "w,f6", "list.down": "down,ctrl+n"}
-    assert keys.problems == (f"{file}: keys.list.up: p is dashboard.pause's there, too; Up stays on ↑ k",)
+    assert [str(error) for error in keys.problems] == [
+        f"{file}: keys.list.up: p is dashboard.pause's there, too; Up stays on ↑ k"
+    ]
