@@ -150,7 +150,7 @@ def _compute(config: TrainConfig | BehaviourConfig, recorder: Recorder) -> Compu
 
 def _train(config: TrainConfig, data_root: Path, recorder: Recorder, stop: StopRequests) -> None:
     from engine.algorithms import RECIPES
-    from engine.algorithms.stages import Training
+    from engine.algorithms.training import Training
     from engine.data.sources import open_ready, prepare
     from engine.data_source import wanted
     from engine.plan import planned_work

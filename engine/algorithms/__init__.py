@@ -7,7 +7,7 @@ from collections.abc import Callable
 from engine.algorithms.mb2po import mb2po
 from engine.algorithms.model_free import awac, bc, sac
 from engine.algorithms.mopo import mbpo, mopo
-from engine.algorithms.stages import Training
+from engine.algorithms.training import Training
 
 RECIPES: dict[str, Callable[[Training], None]] = {
     "mopo": mopo,

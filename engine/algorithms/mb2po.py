@@ -22,17 +22,13 @@ from engine import checkpoint
 from engine.agents.awac import AWAC
 from engine.algorithms import gate
 from engine.algorithms.batches import ModelBatches, RealBatches
+from engine.algorithms.dynamics_stage import fit_dynamics
+from engine.algorithms.evaluating import final_evaluation
 from engine.algorithms.gate import Decision
 from engine.algorithms.model_free import make_awac
 from engine.algorithms.mopo import bellman_penalty, make_roller
-from engine.algorithms.stages import (
-    FINAL,
-    Training,
-    final_evaluation,
-    fit_dynamics,
-    improve_policy,
-    uncertainty_of_data,
-)
+from engine.algorithms.policy_stage import FINAL, improve_policy, uncertainty_of_data
+from engine.algorithms.training import Training
 from engine.dynamics.ensemble import Model
 from engine.dynamics.rollouts import Roller
 from engine.plan import fine_tunes, stage1_evaluations

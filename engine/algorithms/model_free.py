@@ -8,7 +8,9 @@ from engine.agents.awac import AWAC
 from engine.agents.bc import BC
 from engine.agents.sac import SAC
 from engine.algorithms.batches import RealBatches
-from engine.algorithms.stages import Training, final_evaluation, improve_policy
+from engine.algorithms.evaluating import final_evaluation
+from engine.algorithms.policy_stage import improve_policy
+from engine.algorithms.training import Training
 from engine.pessimism import BellmanPenalty
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from engine.agents.networks import Networks
 from engine.algorithms.batches import ModelBatches, real_rows
+from engine.algorithms.dynamics_stage import fit_dynamics
+from engine.algorithms.evaluating import final_evaluation
 from engine.algorithms.model_free import make_sac
-from engine.algorithms.stages import Training, final_evaluation, fit_dynamics, improve_policy, uncertainty_of_data
+from engine.algorithms.policy_stage import improve_policy, uncertainty_of_data
+from engine.algorithms.training import Training
 from engine.dynamics.ensemble import Model
 from engine.dynamics.rollouts import Roller, data_range
 from engine.pessimism import BellmanPenalty, uncertainty_limit

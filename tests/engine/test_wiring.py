@@ -16,12 +16,13 @@ from engine_process import new_run, small
 from torch import Tensor
 
 from engine.agents.networks import Networks, layers
-from engine.algorithms import alerts, gate, stages
+from engine.algorithms import alerts, gate
 from engine.algorithms.alerts import Watch
 from engine.algorithms.batches import Batches, ModelBatches, RealBatches, real_rows
 from engine.algorithms.model_free import make_awac, make_sac
 from engine.algorithms.online_sac import snapshot
-from engine.algorithms.stages import Training
+from engine.algorithms.policy_stage import improve_policy
+from engine.algorithms.training import Training
 from engine.compute import Compute
 from engine.config import Rollout, Sac, TrainConfig
 from engine.control import StopRequests
@@ -31,6 +32,7 @@ from engine.dynamics.ensemble import Ensemble, Model, Normaliser
 from engine.dynamics.rollouts import Roller
 from engine.evaluation import Episodes, Recorded
 from engine.plan import planned_work
+from engine.progress import Progress
 from engine.record import EVENTS, METRICS, Recorder, read_json, read_rows
 from engine.tasks import task
 
@@ -90,7 +92,7 @@ def training(tmp_path: Path, compute: Compute) -> Iterator[Trainings]:
         config: TrainConfig = small(**{"task": name, "compute.reuse": False, **more})
         folder = new_run(tmp_path, tmp_path / f"run{len(made)}", config)
         recorder = Recorder(folder, echo=lambda _: None)
-        progress = stages.Progress(recorder, planned_work(config, build_data=False))
+        progress = Progress(recorder, planned_work(config, build_data=False))
         t = Training(
             config,
             task(name),
@@ -512,7 +514,7 @@ def test_the_actors_step_size_follows_its_schedule_over_the_epochs_and_the_criti
         return values
 
     monkeypatch.setattr(agent, "update", noted)
-    stages.improve_policy(t, agent, RealBatches(t.rows, 32), None, "SAC on the batch")
+    improve_policy(t, agent, RealBatches(t.rows, 32), None, "SAC on the batch")
     share = {"constant": [1.0] * 4, "cosine": [1.0, (2 + math.sqrt(2)) / 4, 0.5, (2 - math.sqrt(2)) / 4]}[schedule]
     assert [actor for actor, _ in seen] == pytest.approx([1e-2 * one for one in share for _ in range(2)])
     assert [critic for _, critic in seen] == pytest.approx([2e-3] * 8)
@@ -525,7 +527,7 @@ def test_mb2pos_second_stage_goes_on_with_policy_and_q_of_the_first_in_the_penal
     training: Trainings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Improved] = []
-    improve = stages.improve_policy
+    improve = improve_policy
 
     def noted(t: Training, agent: Any, batches: Batches, roller: Roller | None, *args: Any, **named: Any) -> Any:
         def state() -> dict[str, Tensor]:
