@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +167,7 @@ def _train(config: TrainConfig, data_root: Path, recorder: Recorder, stop: StopR
     seconds = {}
     if dataset is None:
         progress.begin("data", _what(data))
-        dataset = prepare(data, data_root, progress.of_data, stop, compute.threads)
+        dataset = prepare(data, data_root, progress.of_data, stop, compute.threads, _waiting(data, recorder))
         seconds["data"] = time.perf_counter() - recorder.paused - begun
     _record_environment(recorder, {**describe(compute), **describe_data(dataset)})
     _record_dataset(recorder, dataset)
@@ -199,7 +200,8 @@ def _build(config: DatasetConfig, data_root: Path, recorder: Recorder, stop: Sto
     data = wanted(task(config.task), config.dataset, config.environment)
     progress = Progress(recorder, {"data": 1.0})
     progress.begin("data", _what(data))
-    dataset = prepare(data, data_root, progress.of_data, stop, config.compute.threads or min(os.cpu_count() or 1, 2))
+    workers = config.compute.threads or min(os.cpu_count() or 1, 2)
+    dataset = prepare(data, data_root, progress.of_data, stop, workers, _waiting(data, recorder))
     recorder.environment(**describe(), **describe_data(dataset))
     _record_dataset(recorder, dataset)
     progress.finish()
@@ -213,6 +215,10 @@ def _what(data: Wanted) -> str:
     if data.kind == "ours":
         return f"collecting {data.settings.size} transitions of {data.task.environment} for {data.task.name}"
     return f"reading {data.source} for {data.task.name}"
+
+
+def _waiting(data: Wanted, recorder: Recorder) -> Callable[[], object]:
+    return lambda: recorder.event("dataset", f"{data.id} is being made by another run; this one waits for it")
 
 
 def _record_environment(recorder: Recorder, now: dict[str, Any]) -> None:

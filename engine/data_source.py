@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config import Dataset, Environment
 from engine.tasks import OURS, SOURCES, Task, dataset_id, size_label, variant_label
+
+MINARI_ID = re.compile(r"([-\w]+/)*[-\w]+-v\d+")  # (namespace/)name-v0; the version is obligatory
 
 
 @dataclass(frozen=True)

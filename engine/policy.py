@@ -69,11 +69,17 @@ class Policy:
         log_std = np.clip(moments[..., 1, :, :], *self.log_std_bounds)
         return log_weights, moments[..., 0, :, :], log_std
 
-    def distribution(self, observation: NDArray[Any]) -> tuple[Doubles, Doubles]:
-        """μ and log σ of the likeliest component before the tanh, (…, act)."""
+    def distribution(
+        self, observation: NDArray[Any], rng: np.random.Generator | None = None
+    ) -> tuple[Doubles, Doubles]:
+        """μ and log σ before the tanh, (…, act): of the likeliest component, or with `rng` of one drawn by its weight."""
         log_weights, mean, log_std = self.mixture(observation)
-        likeliest = log_weights.argmax(-1)[..., None, None]
-        return np.take_along_axis(mean, likeliest, -2)[..., 0, :], np.take_along_axis(log_std, likeliest, -2)[..., 0, :]
+        if self.components == 1:
+            return mean[..., 0, :], log_std[..., 0, :]
+        if rng is not None:  # the largest of log w + Gumbel noise is a draw with probabilities w
+            log_weights = log_weights + rng.gumbel(size=log_weights.shape)
+        chosen = log_weights.argmax(-1)[..., None, None]
+        return np.take_along_axis(mean, chosen, -2)[..., 0, :], np.take_along_axis(log_std, chosen, -2)[..., 0, :]
 
     def __call__(self, observation: NDArray[Any], rng: np.random.Generator | None = None) -> Array:
         """The deterministic action tanh(μ(s)) of the likeliest component, or with `rng` a sample.
@@ -87,16 +93,8 @@ class Policy:
         Raises:
             ValueError: observations of another size.
         """
-        if rng is None:
-            mean, _ = self.distribution(observation)
-        else:
-            log_weights, means, log_stds = self.mixture(observation)
-            if self.components > 1:
-                # The largest of log w + Gumbel noise is a draw with probabilities w.
-                log_weights = log_weights + rng.gumbel(size=log_weights.shape)
-            chosen = log_weights.argmax(-1)[..., None, None]
-            mean = np.take_along_axis(means, chosen, -2)[..., 0, :]
-            log_std = np.take_along_axis(log_stds, chosen, -2)[..., 0, :]
+        mean, log_std = self.distribution(observation, rng)
+        if rng is not None:
             mean = mean + np.exp(log_std) * rng.standard_normal(mean.shape, dtype=np.float32)
         action: Array = (np.rint(np.tanh(mean) * GRID) / GRID).astype(np.float32)
         return action

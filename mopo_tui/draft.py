@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,10 +18,10 @@ from engine.config import (
     parse_setting,
 )
 from engine.presets import Value
-from engine.tasks import UnknownName, task, task_of_source
+from engine.tasks import UnknownName
 from engine.used_keys import uses
 from mopo_tui.manager import Run, StoreError
-from mopo_tui.manager.datasets import check_source, published
+from mopo_tui.manager.datasets import check_source
 from mopo_tui.manager.experiment import Description, Experiment, parse_seeds, parse_values, plan, read_config
 from mopo_tui.manager.locations import LocationError
 from mopo_tui.manager.making import checked_name, checked_tag
@@ -109,7 +108,8 @@ def examine(draft: Draft) -> Examined:
                 origins={"seeds": _ORIGIN, **dict.fromkeys(swept, _ORIGIN)},
             )
             experiment = plan(description, [(_ORIGIN, {**said, **set_})], threads=_one_thread)
-            _check_data(experiment)
+            for config in [planned.resolved.config for planned in experiment.runs]:
+                check_source(config)
             for planned in experiment.runs:
                 checked_name(planned.name, "name")
     except (ConfigError, UnknownName, LocationError, OSError) as error:
@@ -193,32 +193,6 @@ def _settings(draft: Draft, problems: dict[str, str]) -> tuple[dict[str, Any], d
 def _check_tags(tags: Sequence[str]) -> None:
     for tag in tags:
         checked_tag(tag)
-
-
-def _check_data(experiment: Experiment) -> None:
-    """
-    Raises:
-        DatasetUnavailable: a file of data that is not there.
-        ConfigError: a name that D4RL does not have, or the data of another robot.
-    """
-    configs = {planned.resolved.config.dataset.source: planned.resolved.config for planned in experiment.runs}
-    for source, config in configs.items():
-        check_source(config)
-        kind, _, name = source.partition(":")
-        if kind == "d4rl":
-            known = [each.partition(":")[2] for each in published()]
-            if name.replace("-mixed-", "-medium-replay-") not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean d4rl:{close[0]}?" if close else "they are called as d4rl:hopper-medium-v2 is"
-                raise ConfigError(f"dataset.source = {source!r} is no dataset of D4RL; {hint}")
-        if kind in ("d4rl", "minari"):
-            robot = task(config.task).family
-            with contextlib.suppress(UnknownName):  # its name says nothing
-                other = task_of_source(source).family
-                if robot and other != robot:
-                    raise ConfigError(
-                        f"dataset.source = {source!r} is data of {other}; {config.task} is a task of {robot}"
-                    )
 
 
 def _idle(keys: Iterable[str], experiment: Experiment | None) -> dict[str, str]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config import MODEL_BASED, TrainConfig
+from engine.d4rl_files import published
 from engine.plan import expected_bytes, expected_seconds, planned_work
 from engine.tasks import OURS
 from mopo_tui.manager import Store
-from mopo_tui.manager.datasets import DatasetStatus, dataset_status, minari_copy, minari_root, not_imported, published
+from mopo_tui.manager.datasets import DatasetStatus, dataset_status, minari_copy, minari_root, not_imported
 from mopo_tui.manager.experiment import Experiment
 from mopo_tui.manager.run import default_name
 
@@ -99,8 +100,8 @@ def _data(config: TrainConfig, status: DatasetStatus) -> str:
         how = f"built first, about {rough(_building(config))}"
     elif kind == "d4rl":
         here = any(each.source == source and "in part" not in each.problem for each in not_imported([]))
-        weight = published().get(source.replace("-mixed-", "-medium-replay-"), 0)
-        how = "read first, from the file that is downloaded" if here else f"downloaded first, {weight / 1e6:.0f} MB"
+        weight = published(name).bytes / 1e6
+        how = "read first, from the file that is downloaded" if here else f"downloaded first, {weight:.0f} MB"
     elif kind == "minari":
         how = "read first, from Minari's copy" if (minari_root() / name).is_dir() else "downloaded first, with Minari"
     elif kind == "training":

@@ -17,7 +17,7 @@ from mopo_tui.cli import curves
 from mopo_tui.manager import Run, Store, compare
 from mopo_tui.manager.compared import Comparison, Entry, Group, TaskScores
 from mopo_tui.manager.comparison_tables import seeds
-from mopo_tui.manager.scores import REFERENCE_TITLES, normalized_score
+from mopo_tui.manager.scores import reference_title
 from mopo_tui.manager.statistics import Interval, Summary
 from mopo_tui.manager.written import duration
 
@@ -68,7 +68,7 @@ def section(preset: str, comparison: Comparison) -> str:
     (task,) = comparison.tasks
     entries = {entry.id: entry for entry in comparison.runs}
     rows = [row(group, [entries[run] for run in group.runs]) for group in task.groups]
-    rows += references(task, comparison.runs[0])
+    rows += references(task)
     table = [COLUMNS, tuple("---" for _ in COLUMNS), *rows]
     path = picture(preset, comparison).relative_to(ROOT)
     return "\n\n".join(
@@ -136,19 +136,18 @@ def returns(group: Group, runs: Sequence[Entry]) -> str:
     return plain(sum(finals) / len(finals), 0) + progress
 
 
-def references(task: TaskScores, run: Entry) -> list[tuple[str, ...]]:
+def references(task: TaskScores) -> list[tuple[str, ...]]:
     """What a score is read against, a row each: returns, and in the unit of the table."""
-    environment = record.read_json(Path(run.folder) / record.ENVIRONMENT) or {}
     rows = []
-    for name, value in task.references.items():
-        score = normalized_score(value, environment) if task.unit == "%" else None
+    for name, score in task.references.items():
+        around = f" ± {plain(score.stderr, 0)}" if score.stderr is not None else ""
         cells = [
-            f"*{REFERENCE_TITLES.get(name, name)}*",
+            f"*{reference_title(name)}*",
             "",
-            "" if score is None else plain(score),
+            plain(score.normalized) if task.unit == "%" and score.normalized is not None else "",
             "",
             "",
-            plain(value, 0),
+            plain(score.value, 0) + around,
         ]
         rows.append(tuple(cells + [""] * (len(COLUMNS) - len(cells))))
     return rows

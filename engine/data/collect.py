@@ -115,6 +115,7 @@ def build_dataset(
     *,
     workers: int = 1,
     ladder_folder: Path | None = None,
+    waiting: Callable[[], object] = lambda: None,
 ) -> TransitionDataset:
     """The collected dataset of a task: opened if it is there, else rebuilt from its Minari dataset, else collected.
 
@@ -134,6 +135,7 @@ def build_dataset(
         stop: asked more often; returns true, or raises, to stop.
         workers: processes that run episodes; fewer for a small dataset.
         ladder_folder: a ladder in place of the one that ships.
+        waiting: called once where another process builds it.
 
     Raises:
         DatasetError: no ladder, a damaged dataset in the way, the disk full or not writable.
@@ -146,7 +148,7 @@ def build_dataset(
         if stop():
             raise Stopped(143, "stopped on request")
 
-    with locked(folder, poll):
+    with locked(folder, poll, waiting):
         if folder.exists():
             dataset = TransitionDataset.open(folder)
             _check_ladder(dataset, task, folder, ladder_folder)
@@ -156,25 +158,49 @@ def build_dataset(
         if stored is not None:
             _check_ladder(stored, task, minari_io.location(identifier), ladder_folder)
             return write(stored, folder)
-        _check_space(folder, size, task)
         snapshots, reached = policies_of(task, ladder_folder)
+        _check_space(folder, size, task, _shares(task, snapshots, size))
         dataset = _collect(task, size, seed, identifier, snapshots, reached, progress, poll, workers)
         minari_io.write(dataset, poll)
         return write(dataset, folder)
 
 
-def _check_space(folder: Path, size: int, task: Task) -> None:
+def _check_space(folder: Path, size: int, task: Task, shares: list[tuple[Snapshot | None, Share]]) -> None:
     """Minutes of collecting are not to end at a disk that was full or read-only before."""
-    need = 4 * size * row_width(task.observation_dim, task.action_dim)
-    places = {"the flat cache": folder.parent, "Minari": _existing(minari_io.location(folder.name))}
-    free = {name: shutil.disk_usage(place).free for name, place in places.items()}
-    for name, there in free.items():
-        if not os.access(places[name], os.W_OK):
-            raise DatasetError(f"cannot write the dataset for {name}: {places[name]} is not writable")
-        if there < need:
+    dims = task.observation_dim, task.action_dim
+    needs = {
+        folder.parent: ("the flat cache", 4 * size * row_width(*dims)),
+        _existing(minari_io.location(folder.name)): (
+            "Minari",
+            minari_io.expected_bytes(size, *dims, _expected_episodes(task, shares)),
+        ),
+    }
+    wanted: dict[int, int] = {}  # by the disk: both may lie on one
+    for place, (name, need) in needs.items():
+        if not os.access(place, os.W_OK):
+            raise DatasetError(f"cannot write the dataset for {name}: {place} is not writable")
+        disk = place.stat().st_dev
+        wanted[disk] = wanted.get(disk, 0) + need
+        free = shutil.disk_usage(place).free
+        if free < wanted[disk]:
             raise DatasetError(
-                f"the disk of {name} ({places[name]}) has {there / 1e6:.0f} MB free; {need / 1e6:.0f} MB are needed"
+                f"the disk of {name} ({place}) has {free / 1e6:.0f} MB free; {wanted[disk] / 1e6:.0f} MB are needed"
             )
+
+
+def _expected_episodes(task: Task, shares: list[tuple[Snapshot | None, Share]]) -> float:
+    """About how many episodes the policies will need; how long the random policy's are is tried."""
+
+    def length(snapshot: Snapshot | None) -> float:
+        if snapshot is not None:
+            return snapshot.measured["length"]
+        env = envs.make(task.environment, **task.environment_options)
+        tries = 1 if task.termination == "never" else 10
+        tried = run_episodes(env, uniform_actor(task.action_dim), tries, (task.name, "length"), lambda _: None)
+        env.close()
+        return float(tried.lengths.mean())
+
+    return sum(share.rows / length(snapshot) for snapshot, share in shares)
 
 
 def _existing(path: Path) -> Path:

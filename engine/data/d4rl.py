@@ -1,4 +1,4 @@
-"""D4RL's locomotion data (Fu et al. 2020, arXiv 2004.07219): which files there are, and reading any HDF5 file in their form.
+"""D4RL's locomotion data (Fu et al. 2020, arXiv 2004.07219): fetching its files, and reading any HDF5 file in their form.
 
 There are two generations. v2 has observations, actions, next_observations, rewards, terminals and timeouts. v0 has no
 next_observations, may lack timeouts, and may leave an end of an episode unmarked.
@@ -9,84 +9,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.d4rl_files import D4rlFile, files
 from engine.data.contacts import contacts_of
 from engine.data.dataset import DatasetError, TransitionDataset, in_memory, row_width
 from engine.data.fetching import TIMEOUT_SECONDS, Published, fetch
 from engine.data.hdf5 import Arrays, Poll, blocks
-from engine.tasks import nearest
 
 URL = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
 URL_VARIABLE = "MOPO_D4RL_URL"
 MAX_EPISODE_STEPS = 1000
 
-# --- what there is ----------------------------------------------------------------------------------------------------------------
-
-_ROBOTS = {"hopper": "Hopper", "halfcheetah": "HalfCheetah", "walker2d": "Walker2d", "ant": "Ant"}
-_FAULTS = {"hopper-medium-expert-v0": "it holds expert and medium-replay data, and no medium (D4RL's issue 19)"}
-
-
-@dataclass(frozen=True)
-class D4rlFile:
-    """One published file.
-
-    Attributes:
-        name: as D4RL has it, such as hopper-medium-replay-v2.
-        file, path: its name on disk, and its place below the base URL.
-        family: the robot, as Gymnasium's ids begin.
-        fault: what is known to be wrong with it, in one line.
-    """
-
-    name: str
-    file: str
-    path: str
-    bytes: int
-    sha256: str
-    family: str
-    quality: str
-    version: int
-    fault: str | None
-
-
-@cache
-def _files() -> dict[str, D4rlFile]:
-    """Every file of d4rl_files.tsv, by name."""
-    files = {}
-    for line in Path(__file__).with_name("d4rl_files.tsv").read_text(encoding="ascii").splitlines():
-        if line.startswith("#"):
-            continue
-        file, size, sha256 = line.split("\t")
-        stem = file.removesuffix(".hdf5")
-        version = 2 if stem.endswith("-v2") else 0
-        robot, quality = stem.removesuffix("-v2").split("_", 1)
-        robot = "walker2d" if robot == "walker" else robot
-        quality = "medium-replay" if quality == "mixed" else quality.replace("_", "-")
-        name = f"{robot}-{quality}-v{version}"
-        path = f"{'gym_mujoco_v2' if version else 'gym_mujoco'}/{file}"
-        files[name] = D4rlFile(name, file, path, int(size), sha256, _ROBOTS[robot], quality, version, _FAULTS.get(name))
-    return files
-
-
-def published(name: str) -> D4rlFile:
-    """The file of a D4RL name; "mixed" is the older word for medium-replay.
-
-    Raises:
-        DatasetError: there is none, with the nearest spelling, or it is of the deprecated v1.
-    """
-    files = _files()
-    wanted = name.replace("-mixed-", "-medium-replay-")
-    newer = wanted.removesuffix("-v1") + "-v2"
-    if wanted.endswith("-v1") and newer in files:
-        raise DatasetError(f"{name}: D4RL's v1 data are deprecated; use {newer}")
-    if wanted not in files:
-        raise DatasetError(str(nearest("D4RL dataset", name, list(files))))
-    return files[wanted]
+# --- fetching ---------------------------------------------------------------------------------------------------------------------
 
 
 def download(
@@ -261,7 +200,7 @@ def _count(which: NDArray[np.bool_]) -> str:
 
 def _known(path: Path) -> tuple[str | None, str | None]:
     """Name and fault of the published file that this is, by file name and length."""
-    file = next((f for f in _files().values() if f.file == path.name and f.bytes == path.stat().st_size), None)
+    file = next((f for f in files().values() if f.file == path.name and f.bytes == path.stat().st_size), None)
     return (None, None) if file is None else (file.name, file.fault)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import shutil
 import socket
 import warnings
@@ -24,10 +23,10 @@ from numpy.typing import NDArray
 
 import engine.envs  # noqa: F401 — registers our environments, so that `environment_spec` finds them
 from engine.data.dataset import DatasetError, TransitionDataset, in_memory, row_width
+from engine.data_source import MINARI_ID
 from engine.record import read_json
 
 OUR_KEY = "mopo_tui"
-ID = re.compile(r"([-\w]+/)*[-\w]+-v\d+")
 EPISODES_PER_POLL = 100
 # Measured with episodes of 3 to 1000 steps: 15 to 19 kB of HDF5 for each episode beside its values.
 HDF5_BYTES_PER_EPISODE, HDF5_MARGIN = 20_000, 1.1
@@ -179,7 +178,7 @@ def remove(dataset_id: str) -> None:
         DatasetError: there is none of that id, another program wrote it, or its folder is not writable.
     """
     folder = location(dataset_id)
-    if not ID.fullmatch(dataset_id) or not folder.exists():
+    if not MINARI_ID.fullmatch(dataset_id) or not folder.exists():
         raise DatasetError(f"there is no Minari dataset {dataset_id!r} in {location('')}")
     if OUR_KEY not in (read_metadata(dataset_id) or {}):
         raise DatasetError(f"the Minari dataset {dataset_id} was not written by this program; delete {folder} yourself")
@@ -213,16 +212,22 @@ def _remove_abandoned(root: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def expected_bytes(rows: int, observation_dim: int, action_dim: int, episodes: float) -> int:
+    """What the HDF5 file of a dataset takes on the disk: many short episodes take several times their values."""
+    values = rows * (observation_dim + action_dim + 2)  # s' is stored once, as the next s
+    return int(HDF5_MARGIN * 4 * values + HDF5_BYTES_PER_EPISODE * episodes)
+
+
 def _reserve(dataset: TransitionDataset, path: Path) -> None:
     """Take the disk space of the HDF5 file and give it back, so that a full disk or a quota is an OSError here.
 
     HDF5 itself, once a write has failed, fails again at closing every object and can end the process.
     """
-    values = dataset.rows.size - len(dataset) * dataset.observation_dim  # s' is stored once, as the next s
-    expected = HDF5_MARGIN * 4 * values + HDF5_BYTES_PER_EPISODE * len(dataset.episode_ends)
+    dims = dataset.observation_dim, dataset.action_dim
+    expected = expected_bytes(len(dataset), *dims, len(dataset.episode_ends))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
     try:
-        os.posix_fallocate(descriptor, 0, int(expected))
+        os.posix_fallocate(descriptor, 0, expected)
     finally:
         os.close(descriptor)
         path.unlink()

@@ -11,7 +11,8 @@ import numpy as np
 
 from engine import envs
 from engine.config import Environment
-from engine.data import collect, d4rl, minari_import, minari_io
+from engine.d4rl_files import published
+from engine.data import collect, d4rl, minari_fetch, minari_import, minari_io
 from engine.data.check import looks_like
 from engine.data.dataset import DatasetError, TransitionDataset, in_memory, write
 from engine.data.locking import locked
@@ -19,7 +20,7 @@ from engine.data.report import report
 from engine.data.training_replay import from_training
 from engine.data_source import Wanted
 from engine.randomness import numpy_generator
-from engine.tasks import OURS, TASKS, Task
+from engine.tasks import OURS, TASKS, Task, UnknownName
 
 Progress = Callable[[int, int], object]
 DOWNLOADS = "downloads"
@@ -49,7 +50,12 @@ def open_ready(w: Wanted, data_root: Path) -> TransitionDataset | None:
 
 
 def prepare(
-    w: Wanted, data_root: Path, progress: Progress, poll: Callable[[], object], workers: int = 1
+    w: Wanted,
+    data_root: Path,
+    progress: Progress,
+    poll: Callable[[], object],
+    workers: int = 1,
+    waiting: Callable[[], object] = lambda: None,
 ) -> TransitionDataset:
     """The dataset, ready to learn from: opened, collected, or fetched and read.
 
@@ -57,6 +63,7 @@ def prepare(
         progress: gets (done, total), in transitions, or in bytes while a file is downloaded.
         poll: called often; may raise to stop.
         workers: processes that collect.
+        waiting: called once where another process makes this dataset ready.
 
     Raises:
         DatasetError: one clear line on what is wrong with the source, or with where it is to be written.
@@ -64,9 +71,10 @@ def prepare(
     """
     if w.kind == OURS:
         size, seed = w.settings.size, w.settings.seed
-        return _of_task(collect.build_dataset(w.task, size, seed, data_root, progress, poll, workers=workers), w.task)
+        ours = collect.build_dataset(w.task, size, seed, data_root, progress, poll, workers=workers, waiting=waiting)
+        return _of_task(ours, w.task)
     folder = collect.dataset_folder(data_root, w.id)
-    with locked(folder, poll):
+    with locked(folder, poll, waiting):
         ready = open_ready(w, data_root)
         if ready is not None:
             return ready
@@ -86,7 +94,10 @@ def _read(w: Wanted, data_root: Path, progress: Progress, poll: Callable[[], obj
     size = w.settings.size
     match w.kind:
         case "d4rl":
-            file = d4rl.published(w.name)
+            try:
+                file = published(w.name)
+            except UnknownName as error:
+                raise DatasetError(str(error)) from None
             if w.task.own_reward:
                 raise DatasetError(f"d4rl:{w.name} has {file.family}'s own rewards, not those of {w.task.name}")
             _fits_family(w, file.family)
@@ -94,7 +105,7 @@ def _read(w: Wanted, data_root: Path, progress: Progress, poll: Callable[[], obj
             dataset = d4rl.read(path, poll, file.family)
         case "minari":
             if not minari_import.is_local(w.name):
-                minari_import.fetch(w.name, progress, poll)
+                minari_fetch.fetch(w.name, progress, poll)
             dataset = minari_import.read(w.name, poll)
             about = dataset.manifest
             theirs = (about["environment"], {**w.task.environment_options, **about["environment_options"]})

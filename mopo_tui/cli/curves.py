@@ -85,10 +85,10 @@ def _task(axes: Axes, task: TaskScores, folders: Mapping[str, Path]) -> None:
             _group(axes, group, curves, drawn)
             drawn += 1
     if task.unit == "return":
-        for name, value in task.references.items():
+        for name, score in task.references.items():
             dashes: Any = _REFERENCES.get(name, ":")
             label = _words(name.replace("_", " "))
-            axes.axhline(value, color=colour("faint", dark=False), linewidth=0.9, linestyle=dashes, label=label)
+            axes.axhline(score.value, color=colour("faint", dark=False), linewidth=0.9, linestyle=dashes, label=label)
     axes.set_title(f"{_words(task.task)}: mean of the seeds, and their range")
     axes.set_xlabel("policy updates", loc="right")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -16,6 +16,7 @@ from mopo_tui.cli.options import BackgroundOption, JsonOption, NameOption, RunsO
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from engine.config import DatasetConfig
     from mopo_tui.manager.datasets import DatasetStatus, Part
 
 app = typer.Typer(
@@ -27,6 +28,9 @@ SeedOption = Annotated[int, typer.Option("--seed", "-s", min=0, help="Seed of ev
 DatasetArgument = Annotated[
     str, typer.Argument(metavar="DATASET", help="Id, unique part of it, source, or a task that has one dataset.")
 ]
+PlotOption = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE", help="Draw it as well: a .png, .svg or .pdf file.")
+]
 _WIDE = 110  # columns from which on the environment fits
 
 
@@ -37,7 +41,7 @@ _WIDE = 110  # columns from which on the environment fits
 def build(
     task: Annotated[str, typer.Argument(help="Task of `mopo tasks`.")],
     size: Annotated[
-        int | None, typer.Option("--size", min=0, help="Transitions; else the task's own number, or the whole replay.")
+        int | None, typer.Option("--size", min=1, help="Transitions; else the task's own number, or the whole replay.")
     ] = None,
     seed: SeedOption = 0,
     threads: Annotated[
@@ -50,20 +54,20 @@ def build(
     angle: Annotated[
         float | None, typer.Option("--angle", metavar="DEG", help="Direction of ant-angle's reward; else 30.")
     ] = None,
+    plot: PlotOption = None,
     name: NameOption = None,
     store: RunsOption = None,
     as_json: JsonOption = False,
     background: BackgroundOption = False,
 ) -> None:
-    """Collect a task's dataset. It becomes a Minari dataset and a flat cache."""
+    """Collect a task's dataset. It becomes a Minari dataset and a flat cache, and is shown as `mopo data show` does."""
     from engine.tasks import task as named
-    from mopo_tui.cli.run import start
     from mopo_tui.manager import Store, StoreError
     from mopo_tui.manager.new_dataset import to_build
 
     if from_training is None:
         config = to_build(task, size, seed=seed, threads=threads, angle=angle)
-        start(config, store, name=name, as_json=as_json, background=background)
+        _make(config, store, name=name, as_json=as_json, background=background, plot=plot)
         return
     chosen = named(task)
     values: dict[str, Any] = {"task": chosen.name, "dataset.seed": seed, "compute.threads": threads}
@@ -73,7 +77,7 @@ def build(
     values |= {"dataset.size": size or 0, "dataset.source": f"training:{run.folder}"}
     if angle is not None:
         values["environment.angle"] = angle
-    _start(values, store, name, as_json, background)
+    _start(values, store, name, as_json, background, plot)
 
 
 @app.command("fetch")
@@ -177,12 +181,56 @@ def train_behaviour(
     start(make(BehaviourConfig, values, "command line"), store, name=name, as_json=as_json, background=background)
 
 
-def _start(values: dict[str, Any], store: Path | None, name: str | None, as_json: bool, background: bool) -> None:
+def _start(
+    values: dict[str, Any],
+    store: Path | None,
+    name: str | None,
+    as_json: bool,
+    background: bool,
+    plot: Path | None = None,
+) -> None:
     """A run that makes a dataset ready."""
     from engine.config import DatasetConfig, make
+
+    config = make(DatasetConfig, values, "command line")
+    _make(config, store, name=name, as_json=as_json, background=background, plot=plot)
+
+
+def _make(
+    config: DatasetConfig,
+    store: Path | None,
+    *,
+    name: str | None,
+    as_json: bool,
+    background: bool,
+    plot: Path | None,
+) -> None:
+    """Follow a run that makes a dataset ready, and draw what it made."""
+    from mopo_tui.cli import errors
     from mopo_tui.cli.run import start
 
-    start(make(DatasetConfig, values, "command line"), store, name=name, as_json=as_json, background=background)
+    if plot is not None:
+        from mopo_tui.cli import pictures
+
+        pictures.check(plot)
+        if background:
+            _refuse(errors.USAGE, "--plot draws what a build that is followed has made: leave out -b")
+    try:
+        start(config, store, name=name, as_json=as_json, background=background)
+    except typer.Exit as end:
+        if plot is None or end.exit_code != errors.OK:
+            raise
+    if plot is not None:
+        _draw(config, plot)
+
+
+def _draw(config: DatasetConfig, path: Path) -> None:
+    from mopo_tui.cli import output, pictures
+    from mopo_tui.manager.datasets import dataset_status, read_manifest
+
+    with _unavailable():
+        pictures.dataset(read_manifest(dataset_status(config)), path)
+    output.narrate(f"drawn: {path}")
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------------------
@@ -262,9 +310,7 @@ def _megabytes(count: int) -> str:
 def show(
     dataset: DatasetArgument,
     as_json: JsonOption = False,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw it as well: a .png, .svg or .pdf file.")
-    ] = None,
+    plot: PlotOption = None,
 ) -> None:
     """Show a dataset. Its origin, environment, references, returns, lengths and coverage."""
     from mopo_tui.cli import output

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mopo_tui.cli import output
 from mopo_tui.manager import dataset_report
 from mopo_tui.manager.dataset_report import bars, table_of
-from mopo_tui.manager.run import number_of
-from mopo_tui.manager.scores import REFERENCE_TITLES
+from mopo_tui.manager.scores import Score, reference_title, references, scale_words
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -30,7 +29,7 @@ def print_page(status: DatasetStatus, manifest: Mapping[str, Any]) -> None:
     parts: list[RenderableType | None] = [
         _about(status, manifest, console),
         _references(manifest),
-        _returns(report, table_of(manifest, "references")),
+        _returns(report, references(manifest)),
         _lengths(report, manifest),
         _rewards(report),
         "\n".join(dataset_report.coverage(report)) or None,
@@ -56,21 +55,21 @@ def _about(status: DatasetStatus, manifest: Mapping[str, Any], console: Console)
 def _references(manifest: Mapping[str, Any]) -> RenderableType | None:
     from rich.console import Group
 
-    found, scale = dataset_report.references(manifest)
+    found, scale = references(manifest), scale_words(manifest)
     if not found:
         return None
     columns = ("return", "±", "length", "progress", "score %", "episodes")
     rows = [
         [
-            each.title,
+            reference_title(name),
             output.number(each.value),
             output.number(each.stderr),
             output.number(each.length, 0),
             output.number(each.progress),
-            output.number(each.score),
+            output.number(each.normalized),
             output.number(each.episodes, 0),
         ]
-        for each in found
+        for name, each in found.items()
     ]
     shown = [i for i in range(len(columns) + 1) if any(row[i] != "–" for row in rows)]
     heads = ("reference returns", *columns)
@@ -80,13 +79,9 @@ def _references(manifest: Mapping[str, Any]) -> RenderableType | None:
     return Group(table, scale) if scale else table
 
 
-def _returns(report: Mapping[str, Any], references: Mapping[str, Any]) -> str | None:
+def _returns(report: Mapping[str, Any], known: Mapping[str, Score]) -> str | None:
     text = dataset_report.returns(report)
-    marks = {
-        f"{mark} {REFERENCE_TITLES[name]}": value
-        for name, mark in _MARKS.items()
-        if (value := number_of(table_of(references, name), "return")) is not None
-    }
+    marks = {f"{mark} {reference_title(name)}": known[name].value for name, mark in _MARKS.items() if name in known}
     return "\n".join([text, *histogram(*bars(report, "return_histogram"), marks)]) if text else None
 
 

@@ -177,16 +177,22 @@ def exit_code(run: Run, interrupted_by: int | None = None) -> int:
 
 
 def _report_failure(run: Run) -> None:
-    """Why a run did not finish, with the last lines of its log where it failed."""
+    """Why a run did not finish, with the last lines of its log where these say more."""
     if run.state is RunState.FINISHED:
         return
     output.narrate(f"{run.id} {run.state.value}" + (f": {run.reason}" if run.reason else ""))
-    if run.state in (RunState.FAILED, RunState.LOST):
-        lines = log_tail(run.folder, LOG_LINES)
-        if lines:
-            output.narrate(f"last lines of {run.folder / record.CONSOLE}:")
-        for line in lines:
-            output.narrate(f"  {line}")
+    if run.state not in (RunState.FAILED, RunState.LOST):
+        return
+    lines = log_tail(run.folder, LOG_LINES)
+    said = lines[-1].partition("] ")[2] if lines else ""  # the engine's last event: [stage] message
+    if said and run.reason.endswith(said):
+        lines.pop()
+        if not any(line.startswith("Traceback") for line in lines):
+            return  # the engine said what is wrong, and its log has no more than that
+    if lines:
+        output.narrate(f"last lines of {run.folder / record.CONSOLE}:")
+    for line in lines:
+        output.narrate(f"  {line}")
 
 
 class _Interrupts:

@@ -22,7 +22,7 @@ from engine.tasks import BEHAVIOURS
 from mopo_tui.manager.dataset_report import numbers_of, table_of
 from mopo_tui.manager.datasets import DatasetUnavailable
 from mopo_tui.manager.run import number_of, text_of
-from mopo_tui.manager.scores import REFERENCE_TITLES
+from mopo_tui.manager.scores import reference_title
 from mopo_tui.manager.store import StoreError
 from mopo_tui.widgets.palette import colour
 
@@ -86,7 +86,7 @@ def dataset(manifest: Mapping[str, Any], path: Path) -> None:
         StoreError: another kind of file.
         DatasetUnavailable: its report has nothing to draw, or the file cannot be written.
     """
-    _check(path)
+    check(path)
     report, references = table_of(manifest, "report"), table_of(manifest, "references")
     coverage = table_of(report, "coverage")
     if not (table_of(report, "length_histogram") or coverage):
@@ -137,7 +137,7 @@ def _reference_lines(axes: Axes, references: Mapping[str, Any]) -> None:
     for name, (ink, dashes) in _REFERENCES.items():
         value = number_of(table_of(references, name), "return")
         if value is not None:
-            label = f"{REFERENCE_TITLES[name]} " + f"{round(value)}".replace("-", "−")
+            label = f"{reference_title(name)} " + f"{round(value)}".replace("-", "−")
             axes.axvline(value, color=colour(ink, dark=False), linestyle=dashes, linewidth=1.4, label=label)
 
 
@@ -212,7 +212,7 @@ def ladders(path: Path, policies: Path = POLICIES) -> None:
         StoreError: another kind of file than .png, .svg and .pdf.
         DatasetUnavailable: no ladders there, or the file cannot be written.
     """
-    _check(path)
+    check(path)
     found = {name: about for name in BEHAVIOURS if (about := record.read_json(policies / name / "ladder.json"))}
     found = {name: about for name, about in found.items() if about.get("curve")}
     if not found:
@@ -280,7 +280,7 @@ def _ladder(axes: Axes, name: str, about: Mapping[str, Any], taken: Mapping[str,
 # --- files ------------------------------------------------------------------------------------------------------------------------
 
 
-def _check(path: Path) -> None:
+def check(path: Path) -> None:
     """Before anything is drawn."""
     if path.suffix.lower() not in SUFFIXES:
         raise StoreError(f"{path}: a picture is a .png, .svg or .pdf file")

@@ -9,11 +9,11 @@ from engine import record
 from mopo_tui.cli import output
 from mopo_tui.manager.run import Run, number_of, text_of
 from mopo_tui.manager.scores import (
-    REFERENCE_TITLES,
     Score,
     evaluated_in,
-    normalized_score,
+    reference_title,
     references,
+    scale_words,
     scores,
     share_of_batch,
     stage_scores,
@@ -31,6 +31,8 @@ def print_result(run: Run) -> None:
     console = output.console()
     for line in _headline(run):
         console.print(line, soft_wrap=True)
+    if run.job == "dataset" and _print_dataset(run):
+        return
     environment = record.read_json(run.folder / record.ENVIRONMENT) or {}
     table = scores_table(run, environment)
     if table.row_count:
@@ -38,6 +40,8 @@ def print_result(run: Run) -> None:
     for line in gate_lines(run):
         console.print(line, soft_wrap=True, markup=False)
     final = scores(run)[0]
+    if scale := scale_words(environment):
+        console.print(scale, soft_wrap=True)
     if final is not None and (share := share_of_batch(final.value, environment)) is not None:
         console.print(f"between the batch's mean (0) and its best episode (100): {share:.1f}", soft_wrap=True)
     where = clean(evaluated_in(environment))
@@ -45,11 +49,23 @@ def print_result(run: Run) -> None:
         console.print(f"evaluated in {where}", soft_wrap=True)
 
 
+def _print_dataset(run: Run) -> bool:
+    """What `mopo data show` prints of the dataset that a run made; False where it is gone."""
+    from mopo_tui.cli.dataset_page import print_page
+    from mopo_tui.manager.datasets import DatasetUnavailable, datasets, find_dataset, read_manifest
+
+    try:
+        status = find_dataset(text_of(run.result or {}, "dataset"), datasets())
+        manifest = read_manifest(status)
+    except DatasetUnavailable:
+        return False
+    print_page(status, manifest)
+    return True
+
+
 def scores_table(run: Run, environment: Mapping[str, Any]) -> Table:
-    """A run's scores so far and the references beside them; without rows where nothing is measured."""
-    table = output.table(
-        "", "return", "std", "length", "score %", "progress", right=("return", "std", "length", "score %", "progress")
-    )
+    """A run's scores so far and the references beside them; without rows where nothing is measured. ± is a standard error."""
+    rows: list[tuple[str, Score]] = []
     final, mean, best = scores(run)
     titles = (("final policy", final), ("mean of the last evaluations", mean), ("best evaluation", best))
     # Of MB2PO the final policy is one stage's, and so are its last evaluations; the best one is of either.
@@ -57,12 +73,16 @@ def scores_table(run: Run, environment: Mapping[str, Any]) -> Table:
     notes = (recommended, recommended, "both stages") if recommended else ("", "", "")
     for (title, score), note in zip(titles, notes, strict=True):
         if score is not None:
-            table.add_row(_title(title, score) + (f", {note}" if note else ""), *_cells(score))
+            rows.append((_title(title, score) + (f", {note}" if note else ""), score))
     for name, score in stage_scores(run.result or {}).items():
-        table.add_row(_title(STAGE_TITLES.get(name, clean(name)), score), *_cells(score))
-    for name, value in references(environment).items():
-        normalized = normalized_score(value, environment) if run.job == "train" else None
-        table.add_row(REFERENCE_TITLES.get(name, clean(name)), *_cells(Score(value, normalized=normalized)))
+        rows.append((_title(STAGE_TITLES.get(name, clean(name)), score), score))
+    rows += [(_title(reference_title(name), score), score) for name, score in references(environment).items()]
+    heads = ("return", "±", "std", "length", "score %", "progress")
+    cells = [_cells(score) for _, score in rows]
+    shown = [i for i in range(len(heads)) if heads[i] != "±" or any(row[i] != "–" for row in cells)]
+    table = output.table("", *(heads[i] for i in shown), right=heads)
+    for (title, _), row in zip(rows, cells, strict=True):
+        table.add_row(title, *(row[i] for i in shown))
     return table
 
 
@@ -108,6 +128,7 @@ def _title(title: str, score: Score) -> str:
 def _cells(score: Score) -> tuple[str, ...]:
     return (
         output.number(score.value),
+        output.number(score.stderr),
         output.number(score.std),
         output.number(score.length, 0),
         output.number(score.normalized),

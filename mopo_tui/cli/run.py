@@ -100,6 +100,7 @@ def run(
     from engine.config import ConfigError, parse_setting
     from mopo_tui.cli import output
     from mopo_tui.manager import Store, locations
+    from mopo_tui.manager.datasets import check_source
     from mopo_tui.manager.experiment import Description, parse_seeds, parse_sweeps, plan
     from mopo_tui.manager.new_run import absolute_source, finish_command, ignored
 
@@ -138,6 +139,8 @@ def run(
         threads=_threads(root, background),
     )
     finish = finish_command(on_finish)
+    for planned in experiment.runs:
+        check_source(planned.resolved.config)
     for line in ignored([planned.resolved for planned in experiment.runs]):
         output.narrate(f"mopo: {line}")
     if dry_run:

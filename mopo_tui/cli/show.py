@@ -32,6 +32,7 @@ def _print(details: Details) -> None:
     from mopo_tui.cli import grid, output
     from mopo_tui.cli.result import gate_lines, scores_table
     from mopo_tui.cli.runs import GLYPHS
+    from mopo_tui.manager.scores import scale_words
 
     run, colour, width = details.run, grid.coloured(), grid.width()
     glyph, style = GLYPHS[run.state.value]
@@ -43,7 +44,8 @@ def _print(details: Details) -> None:
     if table.row_count:
         print()
         output.console().print(table)
-    for line in gate_lines(run):
+    scale = scale_words(details.environment)
+    for line in ([scale] if scale else []) + gate_lines(run):
         for part in grid.wrapped(line, width):
             print(part)
     if details.alerts:

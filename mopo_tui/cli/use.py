@@ -117,7 +117,7 @@ def _print(run: Run, document: Mapping[str, Any]) -> None:
     from engine import record
     from mopo_tui.cli import output
     from mopo_tui.manager.run import number_of
-    from mopo_tui.manager.scores import REFERENCE_TITLES, evaluated_in, normalized_score, references
+    from mopo_tui.manager.scores import evaluated_in, reference_title, references
     from mopo_tui.manager.state import clean
 
     console = output.console()
@@ -130,9 +130,11 @@ def _print(run: Run, document: Mapping[str, Any]) -> None:
     recorded = record.read_json(run.folder / record.ENVIRONMENT) or {}
     where, own = document["environment"], recorded["environment"]
     if (where["id"], where["options"]) == (own["id"], own.get("options", {})):
-        for name, value in references(recorded).items():
-            score = output.number(normalized_score(value, recorded))
-            table.add_row(clean(REFERENCE_TITLES.get(name, name)), output.number(value), *"–––", score, "–")
+        for name, score in references(recorded).items():
+            numbers = (score.value, score.std, score.stderr, score.length, score.normalized, score.progress)
+            count = f" ({score.episodes} episodes)" if score.episodes else ""
+            cells = [output.number(each, 0 if key == "length" else 1) for key, each in zip(keys, numbers, strict=True)]
+            table.add_row(reference_title(name) + count, *cells)
     console.print(table)
     console.print(clean(f"evaluated in {evaluated_in(document)}; seed {document['seed']}"), soft_wrap=True)
     if scale := document["scale"]:

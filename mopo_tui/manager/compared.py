@@ -38,7 +38,8 @@ class Entry:
     final: Score | None
     mean_last_10: Score | None
     best: Score | None
-    references: dict[str, float]
+    references: dict[str, Score]
+    scale: str
     dataset: str
     fingerprint: str
     evaluated_in: str
@@ -129,6 +130,7 @@ class TaskScores:
         letters, settings: of the groups in the order they were given, and the keys on which they differ with a value for each.
         beats: every pair of groups that have finished runs.
         published: scores of the literature of the same algorithms.
+        references, scale: returns against which scores are read, by name, and between which returns a score lies.
     """
 
     task: str
@@ -139,7 +141,8 @@ class TaskScores:
     settings: tuple[Difference, ...]
     beats: tuple[Beats, ...]
     published: tuple[Published, ...]
-    references: dict[str, float]
+    references: dict[str, Score]
+    scale: str
     evaluated_in: tuple[str, ...]
     datasets: tuple[str, ...]
 

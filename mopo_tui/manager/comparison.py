@@ -135,6 +135,7 @@ def _task_scores(name: str, groups: Sequence[Sequence[Seed]], by: str) -> TaskSc
         beats=tuple(beats),
         published=_published(name, {group.algorithm for group in made}),
         references=next((entry.references for entry in every if entry.references), {}),
+        scale=next((entry.scale for entry in every if entry.scale), "") if unit == "%" else "",
         evaluated_in=tuple(dict.fromkeys(entry.evaluated_in for entry in every if entry.evaluated_in)),
         datasets=tuple(
             dict.fromkeys(f"{entry.dataset}, fingerprint {entry.fingerprint[:12]}" for entry in every if entry.dataset)

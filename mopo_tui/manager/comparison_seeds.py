@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mopo_tui.manager.compared import Entry, Group, Measure
 from mopo_tui.manager.groups import group_key, setting_key, with_defaults
 from mopo_tui.manager.run import Run, number_of, text_of
-from mopo_tui.manager.scores import LAST, evaluated_in, references, scores, stage_scores
+from mopo_tui.manager.scores import LAST, evaluated_in, references, scale_words, scores, stage_scores
 from mopo_tui.manager.state import clean
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Seed:
             mean_last_10=self.mean_last_10,
             best=self.best,
             references=references(self.environment),
+            scale=scale_words(self.environment),
             dataset=text_of(dataset, "id"),
             fingerprint=text_of(dataset, "fingerprint"),
             evaluated_in=clean(evaluated_in(self.environment)),

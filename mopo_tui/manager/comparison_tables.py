@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mopo_tui.manager.compared import Comparison, Entry, Group, TaskScores
 from mopo_tui.manager.comparison_warnings import few_seeds, left_out
 from mopo_tui.manager.differences import shown
-from mopo_tui.manager.scores import REFERENCE_TITLES, Score
+from mopo_tui.manager.scores import Score, reference_title
 from mopo_tui.manager.sections import Section
 from mopo_tui.manager.state import clean
 from mopo_tui.manager.statistics import Interval, Summary
@@ -160,8 +160,10 @@ def _pairs(task: TaskScores) -> Section | None:
 def _origin(task: TaskScores) -> Section:
     lines = []
     if task.references:
-        known = [f"{clean(REFERENCE_TITLES.get(k, k))} {value:.1f}" for k, value in task.references.items()]
+        known = [_reference(name, score) for name, score in task.references.items()]
         lines.append(f"returns to read a score against: {', '.join(known)}")
+    if task.scale:
+        lines.append(task.scale)
     for score in task.published:
         spread = f" ± {score.spread:g}" if score.spread is not None else ""
         unit = "return" if score.unit == "return" else "% normalized"
@@ -169,6 +171,13 @@ def _origin(task: TaskScores) -> Section:
     lines += [f"evaluated in {where}" for where in task.evaluated_in]
     lines += [f"data {clean(data)}" for data in task.datasets]
     return Section(lines=lines)
+
+
+def _reference(name: str, score: Score) -> str:
+    """A return with its standard error, and of how many episodes."""
+    around = f" ± {score.stderr:.1f}" if score.stderr is not None else ""
+    count = f" ({score.episodes} episodes)" if score.episodes else ""
+    return f"{reference_title(name)} {score.value:.1f}{around}{count}"
 
 
 def _runs(comparison: Comparison, width: int) -> Section:

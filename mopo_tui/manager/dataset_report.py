@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from mopo_tui.manager.datasets import DatasetStatus
 from mopo_tui.manager.run import number_of, text_of
-from mopo_tui.manager.scores import REFERENCE_TITLES
 from mopo_tui.manager.state import clean
 
 
@@ -94,49 +92,6 @@ def disk(status: DatasetStatus) -> str:
 
 
 # --- what it is worth -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A return that others are held against; `score` in % of the scale. None: not measured."""
-
-    name: str
-    title: str
-    value: float
-    stderr: float | None
-    length: float | None
-    progress: float | None
-    score: float | None
-    episodes: float | None
-
-
-def references(manifest: Mapping[str, Any]) -> tuple[list[Reference], str]:
-    """The reference returns that are known, and what the scale means; an empty text where there is no scale."""
-    known = {name: table_of(table_of(manifest, "references"), name) for name in table_of(manifest, "references")}
-    scale = known.pop("scale", {})
-    low, high = number_of(scale, "min"), number_of(scale, "max")
-    found = []
-    for name, values in known.items():
-        value = number_of(values, "return")
-        if value is None:
-            continue
-        scored = None if low is None or high is None else 100 * (value - low) / (high - low)
-        found.append(
-            Reference(
-                name,
-                clean(REFERENCE_TITLES.get(name, name)),
-                value,
-                number_of(values, "stderr"),
-                number_of(values, "length"),
-                number_of(values, "progress"),
-                None if scored is None else round(scored, 1) + 0.0,  # never −0.0
-                number_of(values, "episodes"),
-            )
-        )
-    if low is None or high is None:
-        return found, ""
-    origin = text_of(scale, "origin")
-    return found, f"score: 0 is a return of {low:g}, 100 one of {high:g}" + (f" ({origin})" if origin else "")
 
 
 def returns(report: Mapping[str, Any]) -> str:

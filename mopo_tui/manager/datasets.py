@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import record
-from engine.config import CONFIG_CLASSES, BehaviourConfig, Config, DatasetConfig, TrainConfig, from_toml
-from engine.data_source import wanted
-from engine.tasks import OURS, TASKS, task
+from engine import d4rl_files, record
+from engine.config import CONFIG_CLASSES, BehaviourConfig, Config, ConfigError, DatasetConfig, TrainConfig, from_toml
+from engine.data_source import MINARI_ID, wanted
+from engine.tasks import SOURCES, TASKS, UnknownName, task, task_of_source
 from mopo_tui.manager import locations
 from mopo_tui.manager.run import Run, number_of, text_of
 from mopo_tui.manager.state import RunState
@@ -88,12 +90,41 @@ def dataset_status(config: TrainConfig | DatasetConfig) -> DatasetStatus:
 
 
 def check_source(config: Config) -> None:
-    """Raise DatasetUnavailable where a run of `config` would read a file, or another run's replay buffer, that is not there."""
-    source = "" if isinstance(config, BehaviourConfig) else config.dataset.source
-    kind, _, rest = source.partition(":")
-    path = rest if kind == "training" else source
-    if source and source != OURS and kind not in ("d4rl", "minari") and not os.path.lexists(path):
-        raise DatasetUnavailable(f"{path}: no such file or folder (dataset.source = {source!r})")
+    """Look whether a run of `config` can have its data, as far as that is known without reading a file or asking a server.
+
+    Raises:
+        DatasetUnavailable: a file, or another run's replay buffer, that is not there.
+        ConfigError: a name that D4RL does not have, an id that none of Minari's can be, or data whose name says another robot.
+    """
+    if isinstance(config, BehaviourConfig):
+        return
+    chosen = task(config.task)
+    source = wanted(chosen, config.dataset, config.environment)
+    said, robot = f"dataset.source = {source.source!r}", ""
+    match source.kind:
+        case "d4rl":
+            try:
+                robot = d4rl_files.published(source.name).family
+            except UnknownName as error:
+                raise ConfigError(f"{said}: {error}", "dataset.source") from None
+        case "minari":
+            if not MINARI_ID.fullmatch(source.name):
+                raise ConfigError(f"{said}: an id of Minari is (namespace/)name-v0, with its version", "dataset.source")
+            with contextlib.suppress(UnknownName):  # its name says nothing
+                robot = task_of_source(source.source).family
+        case "file" | "training" if not os.path.lexists(source.name):
+            raise DatasetUnavailable(f"{source.name}: no such file or folder ({said}){_misspelt(source.source)}")
+    if robot and chosen.family and robot != chosen.family:
+        raise ConfigError(f"{said} is data of {robot}; {chosen.name} is a task of {chosen.family}", "dataset.source")
+    if chosen.own_reward and source.kind == "d4rl":
+        raise ConfigError(f"{said} has {robot}'s own rewards, not those of {chosen.name}", "dataset.source")
+
+
+def _misspelt(source: str) -> str:
+    """What is meant by a path such as /here/d5rl:hopper-medium-v2, as the end of a message; empty where that is a path indeed."""
+    found = re.search(r"(?:^|/)(\w+):(.+)$", source)
+    close = difflib.get_close_matches(found[1], SOURCES, n=1) if found else []
+    return f"; did you mean {close[0]}:{found[2]}?" if found and close else ""
 
 
 def datasets() -> list[DatasetStatus]:
@@ -106,14 +137,13 @@ def not_imported(present: Sequence[DatasetStatus]) -> list[DatasetStatus]:
     """The downloads from which none of the datasets `present` was read, whole ones and begun ones."""
     folder = _downloads()
     read = {_canonical(status.source) for status in present}
-    files = (path for end in ("", ".part") for path in folder.glob(f"[!.]*.hdf5{end}"))
-    names = sorted({path.name.removesuffix(".part") for path in files})
+    here = {path.name.removesuffix(".part") for end in ("", ".part") for path in folder.glob(f"[!.]*.hdf5{end}")}
     found = []
-    for name in names:
-        source, path = _source(name), folder / name
-        if source in read:
+    for file in sorted(d4rl_files.files().values(), key=lambda file: file.file):
+        source, path = f"d4rl:{file.name}", folder / file.file
+        if file.file not in here or source in read:
             continue
-        identifier = source.replace(":", "/", 1)
+        identifier = f"d4rl/{file.name}"
         problem = "downloaded, not imported" if path.exists() else "downloaded in part"
         found.append(
             DatasetStatus(
@@ -229,32 +259,17 @@ def _downloads() -> Path:
     return locations.data_root() / "downloads" / "d4rl"
 
 
-def published() -> dict[str, int]:
-    """The bytes of every file that D4RL publishes, by its source: d4rl:hopper-medium-v2."""
-    table = (Path(record.__file__).parent / "data" / "d4rl_files.tsv").read_text(encoding="ascii")
-    rows = (line.split("\t") for line in table.splitlines() if not line.startswith("#"))
-    return {_source(file): int(size) for file, size, _ in rows}
-
-
-def _source(file: str) -> str:
-    """The source that a published file's name stands for: walker_mixed.hdf5 is d4rl:walker2d-medium-replay-v0."""
-    stem = file.removesuffix(".hdf5")
-    robot, _, quality = stem.removesuffix("-v2").partition("_")
-    robot = "walker2d" if robot == "walker" else robot
-    quality = "medium-replay" if quality == "mixed" else quality.replace("_", "-")
-    return f"d4rl:{robot}-{quality}-{'v2' if stem.endswith('-v2') else 'v0'}"
-
-
 def _canonical(source: str) -> str:
-    """The same source under its newer name: "mixed" is the older word for medium-replay."""
-    return source.replace("-mixed-", "-medium-replay-") if source.startswith("d4rl:") else source
+    """The same source under the newer spelling of its name."""
+    return d4rl_files.canonical(source) if source.startswith("d4rl:") else source
 
 
 def _downloaded(source: str) -> Path | None:
     """The downloaded file of a source; None where there is none."""
-    if not source.startswith("d4rl:"):
-        return None
-    return next((p for p in _downloads().glob("*.hdf5") if _source(p.name) == _canonical(source)), None)
+    kind, _, name = source.partition(":")
+    file = d4rl_files.files().get(d4rl_files.canonical(name)) if kind == "d4rl" else None
+    path = _downloads() / file.file if file else None
+    return path if path is not None and path.exists() else None
 
 
 def _download_bytes(path: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import record
-from mopo_tui.manager.run import Run, number_of
+from mopo_tui.manager.run import Run, number_of, text_of
 from mopo_tui.manager.state import clean
 
 LAST = 10  # evaluations in "mean of the last"
@@ -90,30 +90,62 @@ def stage_scores(result: Mapping[str, Any]) -> dict[str, Score]:
     return found
 
 
-def references(environment: Mapping[str, Any]) -> dict[str, float]:
-    """Mean returns by name ("random", "do_nothing", "batch_mean", "batch_best"), as far as environment.json has them."""
-    found: dict[str, float] = {}
-    recorded = environment.get("references")
-    for name, values in recorded.items() if isinstance(recorded, Mapping) else ():
+def references(recorded: Mapping[str, Any]) -> dict[str, Score]:
+    """Returns against which scores are read, by name ("random", "do_nothing", "batch_mean", "batch_best", "reference"), as far as
+    an environment.json or a dataset's manifest has them."""
+    found: dict[str, Score] = {}
+    known = recorded.get("references")
+    for name, values in known.items() if isinstance(known, Mapping) else ():
         if isinstance(values, Mapping) and (value := number_of(values, "return")) is not None:
-            found[str(name)] = value
+            episodes = number_of(values, "episodes")
+            found[str(name)] = Score(
+                value,
+                stderr=number_of(values, "stderr"),
+                normalized=normalized_score(value, recorded),
+                progress=number_of(values, "progress"),
+                length=number_of(values, "length"),
+                episodes=None if episodes is None else int(episodes),
+            )
     return found
 
 
-def normalized_score(value: float, environment: Mapping[str, Any]) -> float | None:
-    """100·(R − min)/(max − min) on the scale that was recorded with the run; None where it has none."""
-    recorded = environment.get("references")
-    scale = recorded.get("scale") if isinstance(recorded, Mapping) else None
-    low, high = (number_of(scale, "min"), number_of(scale, "max")) if isinstance(scale, Mapping) else (None, None)
-    return None if low is None or high is None or low == high else 100.0 * (value - low) / (high - low)
+def reference_title(name: str) -> str:
+    """What a reference is called where a person reads it."""
+    return clean(REFERENCE_TITLES.get(name, name))
+
+
+def _scale(recorded: Mapping[str, Any]) -> tuple[float, float, str] | None:
+    known = recorded.get("references")
+    scale = known.get("scale") if isinstance(known, Mapping) else None
+    if not isinstance(scale, Mapping):
+        return None
+    low, high = number_of(scale, "min"), number_of(scale, "max")
+    return None if low is None or high is None or low == high else (low, high, text_of(scale, "origin"))
+
+
+def scale_words(recorded: Mapping[str, Any]) -> str:
+    """Between which returns a score in % lies, and where these come from; empty without a scale."""
+    scale = _scale(recorded)
+    if scale is None:
+        return ""
+    low, high, origin = scale
+    return f"score: 0 is a return of {low:g}, 100 one of {high:g}" + (f" ({origin})" if origin else "")
+
+
+def normalized_score(value: float, recorded: Mapping[str, Any]) -> float | None:
+    """100·(R − min)/(max − min) on the scale that was recorded with the run or dataset; None where it has none."""
+    scale = _scale(recorded)
+    return None if scale is None else 100.0 * (value - scale[0]) / (scale[1] - scale[0])
 
 
 def share_of_batch(value: float, environment: Mapping[str, Any]) -> float | None:
     """100·(R − batch mean)/(batch best − batch mean): steadier than a scale that begins at a random policy whose return varies by
     thousands, as on halfcheetah-jump. None where the batch has no complete episode."""
     known = references(environment)
-    mean, best = known.get("batch_mean"), known.get("batch_best")
-    return None if mean is None or best is None or best <= mean else 100.0 * (value - mean) / (best - mean)
+    if "batch_mean" not in known or "batch_best" not in known:
+        return None
+    mean, best = known["batch_mean"].value, known["batch_best"].value
+    return None if best <= mean else 100.0 * (value - mean) / (best - mean)
 
 
 def evaluated_in(environment: Mapping[str, Any]) -> str:

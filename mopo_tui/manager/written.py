@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def number(value: float | None, digits: int = 1) -> str:
     """A number for people; a dash for none."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"  # never -0.0
 
 
 def duration(seconds: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -13,6 +13,7 @@ from mopo_tui.data_view import Entry, Page
 from mopo_tui.manager import Run, dataset_report
 from mopo_tui.manager.dataset_check import Checked
 from mopo_tui.manager.dataset_report import table_of
+from mopo_tui.manager.scores import Score, reference_title, references, scale_words
 from mopo_tui.widgets.dataset_rows import progress_words, share
 from mopo_tui.widgets.palette import colour
 from mopo_tui.widgets.plot import Histogram, Plot, Vertical
@@ -43,10 +44,10 @@ def page_text(page: Page, checked: Checked | str | None, dark: bool) -> Renderab
     if checked is not None:
         parts.append(_check(checked, dark))
     parts.append(_facts(dataset_report.facts(page.status, page.manifest), dark))
-    found, scale = dataset_report.references(page.manifest)
-    if found:
+    if found := references(page.manifest):
         parts.append(_references(found, dark))
-    parts += [Text(line, colour("muted", dark)) for line in (scale,) if line]
+    if scale := scale_words(page.manifest):
+        parts.append(Text(scale, colour("muted", dark)))
     if said := dataset_report.returns(report):
         parts.append(Text(said, colour("text", dark)))
     if said := dataset_report.lengths(report, page.manifest):
@@ -69,16 +70,16 @@ def _facts(facts: Sequence[tuple[str, str]], dark: bool) -> Table:
     return table
 
 
-def _references(found: Sequence[dataset_report.Reference], dark: bool) -> Table:
+def _references(found: Mapping[str, Score], dark: bool) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style=colour("text", dark))
     for _ in range(4):
         table.add_column(no_wrap=True, justify="right", style=colour("text", dark))
     table.add_row(*(Text(name, colour("muted", dark)) for name in ("reference", "return", "±", "score %", "episodes")))
-    for each in found:
-        values = (each.value, each.stderr, each.score)
+    for name, each in found.items():
+        values = (each.value, each.stderr, each.normalized)
         cells = ["–" if value is None else f"{value:.1f}" for value in values]
-        table.add_row(each.title, *cells, "–" if each.episodes is None else f"{each.episodes:.0f}")
+        table.add_row(reference_title(name), *cells, "–" if each.episodes is None else str(each.episodes))
     return table
 
 
@@ -163,7 +164,7 @@ def returns_plot(page: Page) -> Plot:
     if not counts:
         return Plot(empty="no returns to tell apart")
     lines, legend = [], []
-    known = {each.name: each for each in dataset_report.references(page.manifest)[0]}
+    known = references(page.manifest)
     for which, (name, ink) in _MARKS.items():
         each = known.get(which)
         if each is not None and edges[0] <= each.value <= edges[-1]:

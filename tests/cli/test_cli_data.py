@@ -325,6 +325,9 @@ def test_what_cannot_be_made_is_one_line_and_no_run(mopo: Command, place: Path) 
         (("import", "folder", "--task", "hopper-medium"), 3, "is a folder"),
         (("import", "missing.hdf5", "--task", "hopper"), 2, "unknown task 'hopper'"),
         (("build", "hopper-medium", "--angle", "3"), 2, "hopper-medium has no angle"),
+        (("build", "hopper-random", "--plot", "a.jpg"), 2, "a .png, .svg or .pdf file"),
+        (("build", "hopper-random", "--plot", "nowhere/a.png"), 3, "its folder does not exist"),
+        (("build", "hopper-random", "--plot", "a.png", "-b"), 2, "leave out -b"),
         (("build", "hopper-medium", "--from-training", "nobody"), 4, "no run 'nobody'"),
         (("build", "hopper-medium", "--from-training", "latest"), 2, "only behaviour runs leave a replay"),
         (("show", "nothing"), 3, "no dataset 'nothing'; `mopo data ls` lists them"),
@@ -459,3 +462,50 @@ def test_data_that_are_not_there_are_refused_before_a_run_is_made(mopo: Command,
     done = mopo("data", "fetch", "d4rl:hoper-medium-v2")
     assert done.returncode == 2
     assert "did you mean hopper?" in done.stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("task", "source", "code", "words"),
+    [
+        ("hopper-medium", "d4rl:hoper-medium-v2", 2, "unknown D4RL dataset 'hoper-medium-v2'; did you mean 'hopper-"),
+        ("hopper-medium", "d4rl:hopper-medium-v1", 2, "v1 data are deprecated; use hopper-medium-v2"),
+        ("walker2d-medium", "d4rl:hopper-medium-v2", 2, "is data of Hopper; walker2d-medium is a task of Walker2d"),
+        ("walker2d-medium", "minari:mujoco/hopper/medium-v0", 2, "is data of Hopper; walker2d-medium is a task of"),
+        ("ant-angle", "d4rl:ant-medium-v2", 2, "has Ant's own rewards, not those of ant-angle"),
+        ("hopper-medium", "minari:mujoco/hopper/medium", 2, "an id of Minari is (namespace/)name-v0, with its version"),
+        ("hopper-medium", "d5rl:hopper-medium-v2", 3, "did you mean d4rl:hopper-medium-v2?"),
+        ("hopper-medium", "minary:mujoco/hopper/medium-v0", 3, "did you mean minari:mujoco/hopper/medium-v0?"),
+    ],
+)
+def test_a_source_that_cannot_be_is_told_before_a_run_is_made(
+    mopo: Command, store: Store, task: str, source: str, code: int, words: str, more: tuple[str, ...]
+) -> None:
+    done = mopo("run", "--task", task, "--preset", "smoke", "--dataset", source, *more)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), done
+    assert words in done.stderr
+    assert store.runs() == []
+
+
+def test_build_reports_and_draws_what_it_made(process: Command, place: Path) -> None:
+    done = process("data", "build", "hopper-random", "--size", "1000", "--threads", "1", "--plot", "made.svg")
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "fingerprint",
+        "score: 0 is a return of -20.2723, 100 one of 3234.3 (D4RL's constants (gym v2, MuJoCo 2.0))",
+        "lengths of all episodes",
+        "effective dimension",
+        "█",
+    ):
+        assert words in done.stdout, words
+    assert (place / "made.svg").read_bytes().startswith(b"<?xml")
+    assert "drawn: made.svg" in done.stderr
+
+
+def test_why_a_dataset_could_not_be_made_is_told_once(process: Command, place: Path) -> None:
+    (place / "torn.hdf5").write_bytes(b"no HDF5")
+    done = process("data", "import", "torn.hdf5", "--task", "hopper-medium")
+    assert done.returncode == 3
+    told = [line for line in done.stderr.splitlines() if "not an HDF5 file" in line]
+    assert len(told) == 1, done.stderr
+    assert "last lines" not in done.stderr

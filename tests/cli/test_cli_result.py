@@ -10,6 +10,23 @@ from mopo_tui.cli.result import print_result
 from mopo_tui.manager import Store
 
 
+def test_references_have_their_error_their_episodes_and_the_scale(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_run(store.root, 5, "finished", 20)
+    environment = record.read_json(folder / record.ENVIRONMENT) or {}
+    known = {
+        "random": {"return": -283.9, "stderr": 7.25, "episodes": 100, "length": 1000.0},
+        "scale": {"min": -280.178953, "max": 12135.0, "origin": "D4RL's constants"},
+    }
+    record.write_json(folder / record.ENVIRONMENT, {**environment, "references": known})
+    print_result(store.run(folder.name))
+    lines = capsys.readouterr().out.splitlines()
+    [row] = [line.split() for line in lines if line.startswith("random policy (100 episodes)")]
+    assert row[4:] == ["-283.9", "7.2", "–", "1000", "0.0", "–"]
+    assert "score: 0 is a return of -280.179, 100 one of 12135 (D4RL's constants)" in lines
+
+
 def test_a_run_of_two_stages_shows_both_and_what_the_gate_said(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,9 +17,10 @@ from engine.config import Sac
 from engine.control import Stopped
 from engine.data import behaviours
 from engine.data.behaviours import LADDER, allot, digest, ladder, replayed, training_shares
-from engine.data.collect import build_dataset, dataset_folder, open_dataset, references
+from engine.data.collect import _expected_episodes, _shares, build_dataset, dataset_folder, open_dataset, references
 from engine.data.dataset import DatasetError, TransitionDataset, in_memory
-from engine.data.minari_io import location
+from engine.data.locking import locked
+from engine.data.minari_io import expected_bytes, location
 from engine.policy import Policy
 from engine.randomness import key, numpy_generator
 from engine.tasks import TASKS, dataset_id
@@ -327,6 +328,45 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path: Path, minar
     assert not list(tmp_path.rglob("*building*"))
     assert not dataset_folder(tmp_path, dataset_id(CHEETAH, 4000)).exists()
     assert not list(minari_root.glob(".mopo*"))
+
+
+def test_who_waits_for_another_builder_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def stop() -> bool:  # asked in turns with looking for the lock
+        return bool(told)
+
+    with (
+        locked(dataset_folder(tmp_path, dataset_id(CHEETAH, 1000)), lambda: None),
+        pytest.raises(Stopped),
+    ):
+        build_dataset(CHEETAH, 1000, 0, tmp_path, stop=stop, waiting=lambda: told.append("waits"))
+    assert told == ["waits"]
+
+
+def test_short_episodes_take_far_more_of_minaris_disk_than_their_values() -> None:
+    """Measured: hopper-random's million rows are 108 MB in the flat cache and 736 MB in Minari's file."""
+    task = TASKS["hopper-random"]
+    episodes = _expected_episodes(task, _shares(task, [], 1_000_000))
+    assert 35_000 < episodes < 60_000
+    assert 736e6 < expected_bytes(1_000_000, task.observation_dim, task.action_dim, episodes) < 1.4e9
+    cheetah = TASKS["halfcheetah-random"]
+    assert _expected_episodes(cheetah, _shares(cheetah, [], 1_000_000)) == 1000
+
+
+def test_too_small_a_disk_for_minari_is_told_before_collecting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        monkeypatch.setenv("MINARI_DATASETS_PATH", str(disk))
+        done: list[int] = []
+        with pytest.raises(DatasetError, match=r"the disk of Minari \(.*disk\) has 1 MB free; [2-4] MB are needed"):
+            build_dataset(TASKS["hopper-random"], 2000, 0, tmp_path, lambda n, _: done.append(n))
+        assert (done, list(disk.iterdir())) == ([], [])
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_opening_is_a_mapping(tmp_path: Path) -> None:

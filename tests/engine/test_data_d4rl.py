@@ -12,10 +12,11 @@ import h5py
 import numpy as np
 import pytest
 
-from engine import envs
+from engine import d4rl_files, envs
 from engine.control import Stopped
 from engine.data import d4rl
 from engine.data.dataset import DatasetError, TransitionDataset, row_width
+from engine.tasks import UnknownName
 
 Arrays = dict[str, Any]
 OBS, ACT = 11, 3  # the hopper's
@@ -91,7 +92,7 @@ def same_rows(dataset: TransitionDataset, arrays: Arrays, which: Any) -> None:
     ],
 )  # fmt: skip
 def test_published_files(name: str, path: str, size: int, family: str, quality: str, version: int) -> None:
-    file = d4rl.published(name)
+    file = d4rl_files.published(name)
     assert (file.path, file.bytes, file.family, file.quality, file.version) == (path, size, family, quality, version)
     assert file.file == path.rpartition("/")[2]
     assert file.fault is None
@@ -101,16 +102,16 @@ def test_every_published_file_has_a_name_of_its_own_and_a_checksum() -> None:
     table = Path(d4rl.__file__).with_name("d4rl_files.tsv").read_text().splitlines()
     assert table[0].startswith("#")
     assert "tensorflow/datasets" in table[0]
-    assert len(d4rl._files()) == len(table) - 1 == 39
-    for name, file in d4rl._files().items():
-        assert d4rl.published(name) is file
+    assert len(d4rl_files.files()) == len(table) - 1 == 39
+    for name, file in d4rl_files.files().items():
+        assert d4rl_files.published(name) is file
         assert re.fullmatch(r"[a-z0-9]+(-[a-z]+)+-v[02]", name)
         assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
 
 
 def test_the_known_fault_is_told() -> None:
-    assert "no medium" in str(d4rl.published("hopper-medium-expert-v0").fault)
-    assert d4rl.published("hopper-medium-expert-v2").fault is None
+    assert "no medium" in str(d4rl_files.published("hopper-medium-expert-v0").fault)
+    assert d4rl_files.published("hopper-medium-expert-v2").fault is None
 
 
 @pytest.mark.parametrize(
@@ -123,8 +124,8 @@ def test_the_known_fault_is_told() -> None:
     ],
 )
 def test_other_names(name: str, said: str) -> None:
-    with pytest.raises(DatasetError, match=said) as caught:
-        d4rl.published(name)
+    with pytest.raises(UnknownName, match=said) as caught:
+        d4rl_files.published(name)
     assert "\n" not in str(caught.value)
 
 
@@ -376,8 +377,8 @@ def test_an_environment_that_is_not_told(tmp_path: Path, arrays: Arrays, family:
 def test_a_published_file_is_known_by_name_and_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = store(tmp_path / "hopper_medium_expert.hdf5", hopper([5], [True]))
     assert d4rl.read(path, pass_by).manifest["notes"] == []  # somebody's own file of that name
-    file = dataclasses.replace(d4rl.published("hopper-medium-expert-v0"), bytes=path.stat().st_size)
-    monkeypatch.setattr(d4rl, "_files", lambda: {file.name: file})
+    file = dataclasses.replace(d4rl_files.published("hopper-medium-expert-v0"), bytes=path.stat().st_size)
+    monkeypatch.setattr(d4rl, "files", lambda: {file.name: file})
     manifest = d4rl.read(path, pass_by).manifest
     assert "hopper-medium-expert-v0" in manifest["description"]
     assert any("no medium" in note for note in manifest["notes"])

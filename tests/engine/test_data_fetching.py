@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine import d4rl_files
 from engine.control import Stopped
 from engine.data import d4rl
 from engine.data.dataset import DatasetError
@@ -25,7 +26,7 @@ from engine.data.fetching import PIECE
 
 CONTENT = np.random.default_rng(0).bytes(1_500_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-FILE = d4rl.D4rlFile("a-v2", "a-v2.hdf5", "gym/a-v2.hdf5", len(CONTENT), SHA256, "Hopper", "a", 2, None)
+FILE = d4rl_files.D4rlFile("a-v2", "a-v2.hdf5", "gym/a-v2.hdf5", len(CONTENT), SHA256, "Hopper", "a", 2, None)
 
 
 class Server(ThreadingHTTPServer):
@@ -306,7 +307,7 @@ def test_what_came_before_the_disk_was_full_is_continued(server: Server, tmp_pat
 
 
 def test_too_little_space_is_told_before_anything_is_fetched(server: Server, tmp_path: Path) -> None:
-    huge = d4rl.D4rlFile("b-v2", "b-v2.hdf5", "gym/b-v2.hdf5", 10**18, SHA256, "Hopper", "b", 2, None)
+    huge = d4rl_files.D4rlFile("b-v2", "b-v2.hdf5", "gym/b-v2.hdf5", 10**18, SHA256, "Hopper", "b", 2, None)
     with pytest.raises(DatasetError, match=r"has \d+ MB free; b-v2\.hdf5 needs 1000000000000 MB"):
         d4rl.download(huge, tmp_path, ignore, ignore, server.url)
     assert server.requests == []
@@ -334,9 +335,10 @@ def test_a_stop_keeps_what_came(server: Server, tmp_path: Path) -> None:
 _FETCH = """
 import sys
 from pathlib import Path
+from engine import d4rl_files
 from engine.data import d4rl
 url, folder, size, sha256 = sys.argv[1:]
-file = d4rl.D4rlFile("a-v2", "a-v2.hdf5", "gym/a-v2.hdf5", int(size), sha256, "Hopper", "a", 2, None)
+file = d4rl_files.D4rlFile("a-v2", "a-v2.hdf5", "gym/a-v2.hdf5", int(size), sha256, "Hopper", "a", 2, None)
 print(d4rl.download(file, Path(folder), lambda *_: None, lambda: None, url))
 """
 

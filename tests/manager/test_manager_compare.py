@@ -62,7 +62,7 @@ def test_scores_and_differing_keys(finish: Finish) -> None:
     assert second.final is not None
     assert (first.final.value, first.final.std, first.final.normalized, second.final.value) == (100.0, 2.0, 50.0, 90.0)
     assert first.final.progress is None
-    assert first.references == {"random": -280.0}
+    assert {name: score.value for name, score in first.references.items()} == {"random": -280.0}
     assert first.evaluated_in == "HalfCheetah-v5, gymnasium 1.4.0, mujoco 4.0.0"
     assert {d.key: d.values for d in comparison.differing} == {"seed": (0, 1), "rollout.coefficient": (0.5, 2.0)}
     assert comparison.warnings == ()

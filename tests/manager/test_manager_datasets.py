@@ -112,7 +112,7 @@ def test_found_by_id_source_task_alias_and_part(make: Make, tmp_path: Path, monk
 def test_downloads_that_nothing_was_read_from(make: Make, root: Path) -> None:
     folder = root / "downloads" / "d4rl"
     folder.mkdir(parents=True)
-    for name, size in (("walker_mixed.hdf5", 30), ("hopper_medium-v2.hdf5", 50), ("ant_random.hdf5.part", 7)):
+    for name, size in (("walker_mixed.hdf5", 30), ("hopper_medium-v2.hdf5", 50), ("ant_random-v2.hdf5.part", 7)):
         (folder / name).write_bytes(bytes(size))
     (folder / "walker_mixed.hdf5.sha256").write_bytes(bytes(5))
     (folder / ".walker_mixed.hdf5.lock").touch()
@@ -120,14 +120,14 @@ def test_downloads_that_nothing_was_read_from(make: Make, root: Path) -> None:
     assert used.download_bytes == 50
     waiting = not_imported(datasets())
     assert [(s.id, s.source, s.download_bytes, s.problem) for s in waiting] == [
-        ("d4rl/ant-random-v0", "d4rl:ant-random-v0", 7, "downloaded in part"),
+        ("d4rl/ant-random-v2", "d4rl:ant-random-v2", 7, "downloaded in part"),
         ("d4rl/walker2d-medium-replay-v0", "d4rl:walker2d-medium-replay-v0", 35, "downloaded, not imported"),
     ]
-    with pytest.raises(DatasetUnavailable, match="d4rl/ant-random-v0: downloaded in part"):
+    with pytest.raises(DatasetUnavailable, match="d4rl/ant-random-v2: downloaded in part"):
         read_manifest(waiting[0])
     assert parts_of(waiting[1]) == []
     remove(waiting[1], parts_of(waiting[1], download=True))
-    assert sorted(p.name for p in folder.iterdir()) == ["ant_random.hdf5.part", "hopper_medium-v2.hdf5"]
+    assert sorted(p.name for p in folder.iterdir()) == ["ant_random-v2.hdf5.part", "hopper_medium-v2.hdf5"]
 
 
 def test_removing_takes_all_of_it_and_nothing_else(make: Make, root: Path, minari_set: Callable[..., Path]) -> None:

@@ -33,7 +33,11 @@ WRONG: list[tuple[dict[str, object], str, str]] = [
     ({"threads": "two"}, "threads", "'two' is not a whole number"),
     ({"threads": "-1"}, "threads", "-1 is not at least 0"),
     ({"device": "gpu"}, "device", "'gpu' is not cpu, cuda or cuda:N"),
-    ({"source": "d4rl:hoper-medium-v2"}, "source", "no dataset of D4RL; did you mean d4rl:hopper-medium-v2?"),
+    (
+        {"source": "d4rl:hoper-medium-v2"},
+        "source",
+        "unknown D4RL dataset 'hoper-medium-v2'; did you mean 'hopper-medium-v2'?",
+    ),
     ({"source": "d4rl"}, "source", "ours, d4rl:NAME, minari:ID"),
     ({"source": "d4rl:hopper-medium-v2"}, "source", "is data of Hopper; ant-angle is a task of Ant"),
     ({"source": "missing.hdf5"}, "source", "missing.hdf5: no such file or folder"),
