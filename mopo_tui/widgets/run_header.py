@@ -15,7 +15,7 @@ from mopo_tui.manager.rows import Row, title
 from mopo_tui.widgets.glyphs import look_of
 from mopo_tui.widgets.palette import STATES, colour
 from mopo_tui.widgets.run_list import score_of
-from mopo_tui.widgets.scale import number
+from mopo_tui.widgets.scale import deviation, number
 from mopo_tui.widgets.words import bar, cut, default_named, duration, fitting, headline, seeds_text, short_id
 
 _HEADLINE = 24  # columns of the large number, as in the stylesheet
@@ -180,10 +180,11 @@ def _mean_of(row: Row) -> tuple[str, str]:
     word, spread = score_of(row)
     if spread is None:
         return "", ""
-    error = f" ±{number(spread.std, 2)}" if spread.std is not None else ""
+    mean = number(spread.mean)
+    error = f" ±{deviation(spread.std, mean)}" if spread.std is not None else ""
     when = "final" if row.finished == len(row.runs) else "last"
     label = f"{when} {word}{error}, n = {spread.n}"
-    return number(spread.mean).replace("−", "-"), label if len(label) <= _HEADLINE else label.removeprefix(f"{when} ")
+    return mean.replace("−", "-"), label if len(label) <= _HEADLINE else label.removeprefix(f"{when} ")
 
 
 def _of_row(row: Row, lead: Run, ink: str, width: int) -> list[tuple[str, str, bool]]:

@@ -18,7 +18,7 @@ from mopo_tui.actions import bindings
 from mopo_tui.manager import Run
 from mopo_tui.manager.rows import Row, Spread, title
 from mopo_tui.widgets.palette import STATES, colour
-from mopo_tui.widgets.scale import number
+from mopo_tui.widgets.scale import deviation, number
 from mopo_tui.widgets.words import bar, cut, default_named, headline, short_id, title_of
 
 _NAME = 11  # columns that a row's name keeps beside what tells it apart
@@ -377,7 +377,7 @@ def _measures(row: Row, left: Parts, width: int, *, bars: bool = True) -> Parts:
     word, spread = score_of(row)
     value = number(spread.mean) if spread is not None else ""
     if spread is not None and spread.std is not None:
-        value += f" ±{number(spread.std, 2)}"
+        value += f" ±{deviation(spread.std, value)}"
     if spread is not None and len(row.runs) > 1:
         value += f" n{spread.n}"
     room = width - 1 - used - (len(value) + 1 if value else 0)

@@ -52,6 +52,13 @@ def number(value: float, digits: int = 3) -> str:
     return text.replace("-", "−", 1)
 
 
+def deviation(value: float, beside: str) -> str:
+    """A deviation with as many decimals as the mean beside it has: 44.4 ±0.1."""
+    return (
+        f"{value:.{0 if 'e' in beside else len(beside.partition('.')[2])}f}" if math.isfinite(value) else number(value)
+    )
+
+
 def whole(value: float) -> str:
     """A value without decimals: 1002, −58."""
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mopo_tui.widgets.scale import Scale, clock, fitted, number, span, whole
+from mopo_tui.widgets.scale import Scale, clock, deviation, fitted, number, span, whole
 
 
 @pytest.mark.parametrize(
@@ -142,3 +142,11 @@ def test_percent_stands_beside_the_numbers() -> None:
 @pytest.mark.parametrize("scale", [Scale(-3, 12), Scale(0.01, 100, log=True)])
 def test_the_value_of_a_place_is_the_inverse_of_its_place(scale: Scale) -> None:
     assert [float(scale.fraction([scale.value(f)])[0]) for f in (0, 0.3, 1)] == pytest.approx([0, 0.3, 1])
+
+
+@pytest.mark.parametrize(
+    ("std", "mean", "text"),
+    [(0.0951, 44.4, "0.1"), (7.12, 38.1, "7.1"), (438.2, 3616.0, "438"), (0.00123, 0.0456, "0.0012"), (2.0, 1e9, "2")],
+)
+def test_a_deviation_has_the_decimals_of_its_mean(std: float, mean: float, text: str) -> None:
+    assert deviation(std, number(mean)) == text
