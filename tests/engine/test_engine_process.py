@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from engine_process import learning_metrics, new_run, smoke, start, wait_for
+from engine_process import learning_metrics, new_run, small, smoke, start, start_anew, wait_for
 
 from engine.config import BehaviourConfig
 from engine.config import make as make_config
@@ -25,7 +25,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_smoke_run_from_nothing_finishes_within_20_s_and_records_all_of_it(home: Path, tmp_path: Path) -> None:
     folder = new_run(home, tmp_path / "first", smoke())
     begun = time.monotonic()
-    process = start(home, folder)
+    process = start_anew(home, folder)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert time.monotonic() - begun < 40  # 20 s on a free machine; twice that where the tests share it
@@ -58,19 +58,18 @@ def test_a_smoke_run_from_nothing_finishes_within_20_s_and_records_all_of_it(hom
     score = result["final"]["normalized_score"]
     assert score == pytest.approx(100 * (result["final"]["return"] + 280.178953) / (12135.0 + 280.178953))
 
-    # Again, with the dataset there: the same numbers, digit for digit.
-    again = new_run(home, tmp_path / "again", smoke())
-    process = start(home, again)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    assert learning_metrics(again) == learning_metrics(folder)
 
-    # Without the penalty the policy's numbers differ, the dynamics are the same.
-    mbpo = new_run(home, tmp_path / "mbpo", smoke(algorithm="mbpo"))
-    process = start(home, mbpo)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    ours, theirs = learning_metrics(folder), learning_metrics(mbpo)
+def test_the_same_run_again_has_the_same_numbers_and_without_the_penalty_the_policys_differ(
+    home: Path, tmp_path: Path
+) -> None:
+    apart = {"compute.reuse": False}
+    configs = {"first": small(**apart), "again": small(**apart), "mbpo": small(algorithm="mbpo", **apart)}
+    for name, chosen in configs.items():
+        process = start(home, new_run(home, tmp_path / name, chosen))
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+    ours, again, theirs = (learning_metrics(tmp_path / name) for name in configs)
+    assert again == ours  # digit for digit
     assert [r for r in ours if r[1] == "dynamics"] == [r for r in theirs if r[1] == "dynamics"]
     policy = [r[2] for r in theirs if r[1] == "policy" and "rollout/penalty" in r[2]]
     assert all(row["rollout/penalty"] == 0 for row in policy)
@@ -126,28 +125,28 @@ def test_a_killed_run_leaves_files_that_can_be_read(home: Path, tmp_path: Path) 
 
 
 def test_a_behaviour_run_resumes_to_the_same_policy_as_an_uninterrupted_one(home: Path, tmp_path: Path) -> None:
-    values = {"behaviour": "halfcheetah", "chunk": 200, "random_steps": 100, "episodes": 1, "compute.compile": False}
-    # 650 steps: the last chunk is a shorter one.
-    config = make_config(BehaviourConfig, {**values, "steps": 650, "compute.threads": 1})
+    values = {"behaviour": "halfcheetah", "chunk": 100, "random_steps": 50, "episodes": 1, "compute.compile": False}
+    # 325 steps: the last chunk is a shorter one.
+    config = make_config(BehaviourConfig, {**values, "steps": 325, "compute.threads": 1})
     whole, broken = new_run(home, tmp_path / "whole", config), new_run(home, tmp_path / "broken", config)
     assert start(home, whole).wait(timeout=120) == 0
     process = start(home, broken)
     snapshots = broken / "checkpoints" / "snapshots"
-    wait_for(lambda: (snapshots / "0000200.safetensors").exists())
+    wait_for(lambda: (snapshots / "0000100.safetensors").exists())
     process.kill()
     process.wait()
     assert start(home, broken).wait(timeout=120) == 0
     stages = [row["message"] for row in read_rows(broken / "events.jsonl")[0] if row["kind"] == "stage"]
-    assert "for 650 steps" in stages[0]
+    assert "for 325 steps" in stages[0]
     assert "going on at step" in stages[1] or stages[1] == stages[0]  # the kill may come before the first checkpoint
-    for name in ("0000600.safetensors", "0000650.safetensors"):
+    for name in ("0000300.safetensors", "0000325.safetensors"):
         ours = (whole / "checkpoints" / "snapshots" / name).read_bytes()
         assert ours == (snapshots / name).read_bytes()
     first, second = read_json(whole / "result.json"), read_json(broken / "result.json")
     assert first is not None
     assert second is not None
     assert first["best"] == second["best"]
-    assert first["update"] == second["update"] == 551
+    assert first["update"] == second["update"] == 276
     assert start(home, whole).wait(timeout=120) == 0  # a finished run, started again, has nothing left to do
     again = read_json(whole / "result.json")
     assert again is not None
