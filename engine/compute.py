@@ -3,9 +3,9 @@
 All of it is chosen once per run by `Compute.choose` and recorded in environment.json; a later attempt of the run is given what its
 first one chose, so that it does the same arithmetic.
 
-torch's bundled MKL takes its AVX2 kernels on AMD processors, at about half of what a core with AVX-512 can do; oneDNN takes that. The
-operator that reaches oneDNN's fp32 product is private to torch, so it is used only where a short probe finds it present, exact
-and faster; everywhere else `mm` is torch's own product.
+torch's bundled MKL takes its AVX2 kernels on AMD processors, at about half of what a core with AVX-512 can do, which oneDNN
+takes. The operator that reaches oneDNN's fp32 product is private to torch, so it is used only where a short probe finds it
+present, exact and faster; everywhere else `mm` is torch's own product.
 """
 
 from __future__ import annotations
