@@ -218,7 +218,7 @@ def _what(data: Wanted) -> str:
 
 
 def _waiting(data: Wanted, recorder: Recorder) -> Callable[[], object]:
-    return lambda: recorder.event("dataset", f"{data.id} is being made by another run; this one waits for it")
+    return lambda: recorder.event("waiting", f"{data.id} is being made by another run; this one waits for it")
 
 
 def _record_environment(recorder: Recorder, now: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ POLL_SECONDS = 0.25
 PLAIN_SECONDS = 10.0
 QUEUE_SECONDS = 2.0
 LOG_LINES = 15
-_TOLD = ("dataset", "elites", "evaluation", "alert", "stopped")
+_TOLD = ("waiting", "dataset", "elites", "evaluation", "alert", "stopped")
 
 
 class View(Protocol):

@@ -144,7 +144,7 @@ def run(
     for line in ignored([planned.resolved for planned in experiment.runs]):
         output.narrate(f"mopo: {line}")
     if dry_run:
-        _narrate_missing_devices(experiment)
+        _narrate_missing_devices(experiment, root)
         if len(experiment.runs) > 1:
             _show_experiment(experiment, as_json)
         else:
@@ -274,13 +274,14 @@ def launch_all(
     output.narrate(f"`mopo queue` shows what waits, `mopo wait {group or 'RUN...'}` waits for their end")
 
 
-def _narrate_missing_devices(experiment: Experiment) -> None:
+def _narrate_missing_devices(experiment: Experiment, root: Path) -> None:
     """One line for each device that the runs want and this machine lacks: the plan stands, but starting it here would fail."""
     from mopo_tui.cli import output
-    from mopo_tui.manager.launcher import THIS_HOST, missing_device
+    from mopo_tui.manager.launcher import missing_device
+    from mopo_tui.manager.queue import Queue
 
     for device in dict.fromkeys(planned.resolved.config.compute.device for planned in experiment.runs):
-        if why := missing_device(THIS_HOST, device):
+        if why := missing_device(Queue(root).launcher, device):
             output.narrate(f"mopo: compute.device = {device}: {why}, so it would fail here")
 
 
